@@ -1,0 +1,1 @@
+"""Accuracy and speed, each a command: python -m benchmarks.NAME."""

@@ -1,0 +1,1 @@
+"""The Hub, or a folder, into the catalogue."""

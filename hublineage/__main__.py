@@ -1,0 +1,5 @@
+"""`python -m hublineage` is the command `hublineage`."""
+
+from hublineage.cli import main
+
+main()

@@ -1,0 +1,162 @@
+"""What the commands `status` and `show` answer, read from the database."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from db import failures, measurements
+from db import lineage as rows
+from db.engine import transaction
+from db.errors import UsageError
+from db.models import MeasureBatch, Repository, Revision, SourceRow
+from hublineage.result import failures_of, result
+from lineage.measure import METRIC_VERSION
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+
+def status(engine: Engine) -> dict[str, Any]:
+    """Per source: counts, what is pending, and failures."""
+    with transaction(engine) as session:
+        sources = session.execute(select(SourceRow.name, SourceRow.id).order_by(SourceRow.name)).all()
+        return {"sources": [{"source": name, **_source_status(session, number)} for name, number in sources]}
+
+
+def _source_status(session: Session, source_id: int) -> dict[str, Any]:
+    here = Repository.source_id == source_id
+    there = here & Repository.removed_at.is_(None)
+    current = select(func.count()).select_from(Repository).join(Revision, Revision.id == Repository.current_revision_id)
+    families = measurements.families(session, source_id)
+    runs = rows.current_runs(session, source_id)
+    failed = failures_of(session, source_id)
+    kinds = Counter(row.kind for _, row in failures.unresolved(session, source_id))
+
+    def count(query: Any) -> int:
+        return int(session.scalar(query) or 0)
+
+    repositories = count(select(func.count()).select_from(Repository).where(there))
+    described = count(current.where(there))
+    comparable = count(current.where(there, Revision.family_id.is_not(None)))
+    pending = {
+        "repositories to describe": repositories - described,
+        "models to measure": sum(len(_unmeasured(session, family.id)) for family in families),
+        "families to infer": len(families) - len(runs),
+    }
+    return {
+        "counts": {
+            "repositories": repositories,
+            "removed": count(select(func.count()).select_from(Repository).where(here, ~there)),
+            "described": described,
+            "comparable": comparable,
+            "families": len(families),
+            "inferred_edges": sum(len(rows.edges(session, run.id)) for _, run in runs),
+            "verdicts": len(rows.verdicts(session, source_id)),
+        },
+        "pending": {name: number for name, number in pending.items() if number},
+        "failures_by_reason": dict(kinds.most_common()),
+        "failures": failed,
+    }
+
+
+def _unmeasured(session: Session, family_id: int) -> set[int]:
+    """Members of a family that wait to be measured: not measured, not failed, and not a copy of a measured one."""
+    members = measurements.members(session, family_id)
+    finished = select(MeasureBatch).where(
+        MeasureBatch.family_id == family_id,
+        MeasureBatch.metric_version == METRIC_VERSION,
+        MeasureBatch.finished_at.is_not(None),
+    )
+    measured = {one for batch in session.scalars(finished) for one in batch.members}
+    copies = {member.weights_digest for member in members if member.revision_id in measured} - {None}
+    done = measured | measurements.failed_members(session, family_id).keys()
+    return {one.revision_id for one in members if one.revision_id not in done and one.weights_digest not in copies}
+
+
+def find_model(engine: Engine, name: str) -> tuple[int, str]:
+    """The source and the exact name of a model. Raises UsageError with the nearest names for an unknown one."""
+    with transaction(engine) as session:
+        found = session.execute(
+            select(Repository.source_id, Repository.name)
+            .where(func.lower(Repository.name) == name.lower())
+            .order_by(Repository.removed_at.is_not(None), Repository.name != name, Repository.id)
+        ).first()
+        if found is not None:
+            return found[0], found[1]
+        known = list(session.scalars(select(Repository.name).order_by(Repository.name)))
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    near += [one for one in known if one.split("/")[-1].lower() == name.lower() and one not in near]
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; `hublineage status` says what the catalogue holds"
+    raise UsageError(f"no model {name!r} in the catalogue{hint}")
+
+
+def tree_of(engine: Engine, name: str) -> tuple[dict[str, Any] | None, dict[str, list[str]]]:
+    """The model's tree and what its members declare; None for a model that no run has placed."""
+    source_id, exact = find_model(engine, name)
+    everything = result(engine, source_id)
+    declared = {row["model"]: row["declared"] for row in everything["verdicts"]}
+    trees = (tree for family in everything["families"] for tree in family["trees"] if exact in tree["models"])
+    return next(trees, None), declared
+
+
+def model(engine: Engine, name: str) -> dict[str, Any]:
+    """All that is known of a model: card, parents, children, evidence, duplicates, verdict, failures."""
+    source_id, exact = find_model(engine, name)
+    everything = result(engine, source_id)
+    edges = [edge for family in everything["families"] for tree in family["trees"] for edge in tree["edges"]]
+    with transaction(engine) as session:
+        repository = session.scalars(
+            select(Repository).where(Repository.source_id == source_id, Repository.name == exact)
+        ).one()
+        current = repository.current_revision_id or 0
+        revision = session.get(Revision, current)
+        declared = rows.declared(session, source_id).get(current, [])
+        return {
+            "model": exact,
+            "facts": _facts(session, repository, revision),
+            "declared": [
+                {"name": row.name, "relation": row.relation, "source": row.source, "kind": row.kind} for row in declared
+            ],
+            "parents": [_edge(edge, "parent") for edge in edges if edge["child"] == exact],
+            "children": [
+                {key: value for key, value in _edge(edge, "child").items() if key != "evidence"}
+                for edge in edges
+                if edge["parent"] == exact
+            ],
+            "duplicates": [
+                one for group in everything["duplicates"] if exact in group for one in group if one != exact
+            ],
+            "verdict": next((row for row in everything["verdicts"] if row["model"] == exact), None),
+            "failures": [row for row in everything["failures"] if row["model"] == exact],
+        }
+
+
+def _edge(edge: dict[str, Any], end: str) -> dict[str, Any]:
+    return {"model": edge[end], **{key: edge[key] for key in ("relation", "confidence", "decided", "evidence")}}
+
+
+def _facts(session: Session, repository: Repository, revision: Revision | None) -> dict[str, Any]:
+    card = (revision.card_data if revision is not None else None) or {}
+    config = (revision.config if revision is not None else None) or {}
+    names = rows.models(session, repository.source_id)
+    family = next((one.family for one in names if one.repository_id == repository.id), None)
+    return {
+        "revision": revision.sha if revision is not None else None,
+        "weights": revision.weights if revision is not None else "not described",
+        "family": family,
+        "architectures": repository.architectures or config.get("architectures"),
+        "licence": card.get("license"),
+        "library": repository.library_name,
+        "pipeline": repository.pipeline_tag,
+        "created": repository.created_at.isoformat() if repository.created_at else None,
+        "last modified": repository.last_modified.isoformat() if repository.last_modified else None,
+        "downloads": repository.downloads,
+        "likes": repository.likes,
+        "gated": repository.gated,
+        "removed": repository.removed_at.isoformat() if repository.removed_at else None,
+    }

@@ -1,0 +1,329 @@
+"""The command `hublineage`.
+
+Results go to stdout (as JSON where asked), progress and messages to stderr. Exit codes: 0 the job ran, 1 something
+unforeseen, 2 wrong usage, 3 nothing could be done, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from sqlalchemy import Engine
+
+from crawler.folder import FolderSource
+from crawler.hub import HubSource
+from crawler.source import Query, Source
+from db.errors import HublineageError, NothingToDo, UsageError
+from hublineage import answers, cli_db, cli_hub, job, render
+from hublineage.database import database
+from hublineage.progress import reporting
+from hublineage.result import result
+from hublineage.settings import Settings, parse_memory
+from lineage.compare import compare as compare_source
+from lineage.measure import Options
+from lineage.mother import Metric
+from lineage.recover import Parameters
+
+app = typer.Typer(
+    help="Which model was a model trained from? Lineage of Hugging Face Hub models, inferred from their weights.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    epilog="Start: hublineage run --folder DIR, or hublineage run --author ORG. Then: hublineage tree ORG/NAME.",
+)
+app.add_typer(cli_db.app, name="db")
+app.add_typer(cli_hub.app, name="hub")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where the embedded database lives (unless DATABASE_URL is set).")
+]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="A folder of org/name/ model folders, in place of a Hub.")
+]
+Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; HF_ENDPOINT or the public Hub by default.")]
+Author = Annotated[str | None, typer.Option(help="Only repositories of this user or organisation.")]
+Search = Annotated[str | None, typer.Option(help="Only repositories whose name holds this text.")]
+Tag = Annotated[list[str] | None, typer.Option(help="Only repositories with this tag; repeat for several.")]
+Architecture = Annotated[
+    list[str] | None,
+    typer.Option(help="Only models with this config.architectures entry, * and ? allowed; repeatable."),
+]
+Ids = Annotated[list[str] | None, typer.Option("--id", help="Exactly this repository; repeat for several.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most this many repositories.")]
+Memory = Annotated[str | None, typer.Option(help="Memory for measuring, such as 800M; 1GiB by default.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda[:number].")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
+Method = Annotated[str, typer.Option(help="recover (ours) or mother (the paper's).")]
+MetricOption = Annotated[Metric, typer.Option(help="The distance of the paper's method.")]
+Trees = Annotated[int | None, typer.Option(min=1, help="The number of trees per family, for the paper's method.")]
+WeightsOnly = Annotated[
+    bool, typer.Option("--weights-only", help="Keep dates and all other metadata out of the inference.")
+]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every command works with."""
+
+    settings: Settings
+    engine: Engine
+
+
+@contextmanager
+def working(data_dir: Path | None) -> Iterator[Context]:
+    """The settings and the database of a command."""
+    settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    with database(settings) as engine:
+        yield Context(settings, engine)
+
+
+def _query(
+    author: str | None,
+    search: str | None,
+    tag: list[str] | None,
+    architecture: list[str] | None,
+    ids: list[str] | None,
+    limit: int | None,
+) -> Query:
+    return Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
+
+
+def _source(folder: Path | None, endpoint: str | None, query: Query) -> Source:
+    if folder is not None and endpoint is not None:
+        raise UsageError("--folder and --endpoint name two sources; one at a time")
+    if folder is not None:
+        return FolderSource(folder)
+    if query == Query() and endpoint is None:
+        raise UsageError(
+            "the whole Hub is a great deal: say --author, --search, --tag, --architecture, --id or --limit"
+        )
+    return HubSource(endpoint or Settings().endpoint)
+
+
+def _sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[Source, int]]:
+    """The sources that were crawled: the one that is named, or all of them."""
+    known = job.known_sources(engine)
+    if folder is not None or endpoint is not None:
+        source = _source(folder, endpoint, Query(limit=1))
+        if source.name not in known:
+            raise UsageError(f"{source.name} was not crawled yet: hublineage crawl comes first")
+        return [(source, known[source.name])]
+    if not known:
+        raise NothingToDo("the catalogue is empty: hublineage crawl comes first")
+    return [(job.open_source(name), number) for name, number in sorted(known.items())]
+
+
+def _options(settings: Settings, memory: str | None, device: str | None, retry_failed: bool) -> Options:
+    try:
+        size = parse_memory(memory or settings.memory)
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from error
+    return Options(size, job.choose_device(device or settings.device), retry_failed)
+
+
+def _parameters(method: str, metric: Metric, trees: int | None) -> Parameters:
+    if method not in {"recover", "mother"}:
+        raise UsageError(f"--method {method}: expected recover or mother")
+    return Parameters(method=method, metric=metric.value, trees=trees)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+@app.command()
+def run(
+    folder: Folder = None,
+    endpoint: Endpoint = None,
+    author: Author = None,
+    search: Search = None,
+    tag: Tag = None,
+    architecture: Architecture = None,
+    ids: Ids = None,
+    limit: Limit = None,
+    method: Method = "recover",
+    metric: MetricOption = Metric.FINE_TUNE,
+    trees: Trees = None,
+    weights_only: WeightsOnly = False,
+    memory: Memory = None,
+    device: Device = None,
+    retry_failed: RetryFailed = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Crawl, measure, infer and compare, in this order.
+
+    Interrupted, the same command goes on where it stood; done again, it changes nothing.
+
+    hublineage run --folder ./checkpoints --json
+
+    hublineage run --author google-bert --architecture 'Bert*'
+    """
+    query = _query(author, search, tag, architecture, ids, limit)
+    parameters = _parameters(method, metric, trees)
+    source = _source(folder, endpoint, query)
+    with working(data_dir) as context, reporting() as report:
+        options = _options(context.settings, memory, device, retry_failed)
+        crawled = job.run(context.engine, source, job.Job(query, options, parameters, weights_only), report)
+        found = result(context.engine, crawled.source_id)
+    if as_json:
+        _print_json(found)
+    else:
+        render.print_result(_console(), found)
+    if not found["verdicts"] and not found["failures"]:
+        raise NothingToDo(f"{source.name} has no repository that was asked for")
+
+
+@app.command()
+def crawl(
+    folder: Folder = None,
+    endpoint: Endpoint = None,
+    author: Author = None,
+    search: Search = None,
+    tag: Tag = None,
+    architecture: Architecture = None,
+    ids: Ids = None,
+    limit: Limit = None,
+    retry_failed: RetryFailed = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """List repositories and describe new revisions: cards, declared parents, headers of weights.
+
+    hublineage crawl --author ORG --limit 100
+    """
+    query = _query(author, search, tag, architecture, ids, limit)
+    source = _source(folder, endpoint, query)
+    with working(data_dir) as context, reporting() as report:
+        work = job.Job(query, Options(retry_failed=retry_failed))
+        done = job.crawl(context.engine, source, work, report)
+    found = {"listed": done.listed, "described": done.described, "removed": done.removed}
+    _tell(found, as_json, "listed {listed}, described {described}, removed {removed}")
+
+
+@app.command()
+def measure(
+    folder: Folder = None,
+    endpoint: Endpoint = None,
+    memory: Memory = None,
+    device: Device = None,
+    retry_failed: RetryFailed = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Stream the weights of all crawled models, layer by layer, and store their measures."""
+    layers = 0
+    with working(data_dir) as context, reporting() as report:
+        work = job.Job(options=_options(context.settings, memory, device, retry_failed))
+        for source, number in _sources(context.engine, folder, endpoint):
+            layers += job.measure(context.engine, source, number, work, report)
+    _tell({"layers": layers}, as_json, "measured {layers} layers")
+
+
+@app.command()
+def infer(
+    folder: Folder = None,
+    endpoint: Endpoint = None,
+    method: Method = "recover",
+    metric: MetricOption = Metric.FINE_TUNE,
+    trees: Trees = None,
+    weights_only: WeightsOnly = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Recover the model trees of all measured families, from what is stored."""
+    parameters = _parameters(method, metric, trees)
+    runs: list[int] = []
+    with working(data_dir) as context, reporting() as report:
+        for _, number in _sources(context.engine, folder, endpoint):
+            work = job.Job(parameters=parameters, weights_only=weights_only)
+            runs += job.infer(context.engine, number, work, report)
+    _tell({"runs": runs}, as_json, "runs {runs}")
+
+
+@app.command()
+def compare(folder: Folder = None, endpoint: Endpoint = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Hold what cards declare against what was inferred, and print the verdicts."""
+    with working(data_dir) as context:
+        verdicts = []
+        for _, number in _sources(context.engine, folder, endpoint):
+            compare_source(context.engine, number)
+            verdicts += result(context.engine, number)["verdicts"]
+    if as_json:
+        _print_json({"verdicts": verdicts})
+        return
+    console = _console()
+    console.print(render.verdict_table(verdicts))
+    console.print(render.verdict_counts(verdicts), highlight=False)
+
+
+@app.command()
+def tree(model: str, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Draw the tree that a model belongs to, each edge marked: both, inferred, contradicted, declared."""
+    with working(data_dir) as context:
+        found, declared = answers.tree_of(context.engine, model)
+    if found is None:
+        raise UsageError(f"{model} is in no tree yet: `hublineage show {model}` says why")
+    if as_json:
+        _print_json(found)
+    else:
+        _console().print(render.drawn_tree(found, declared))
+
+
+@app.command()
+def show(model: str, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Say all that is known of a model: card, parents, children, evidence, verdict, failures."""
+    with working(data_dir) as context:
+        found = answers.model(context.engine, model)
+    if as_json:
+        _print_json(found)
+    else:
+        render.print_model(_console(), found)
+
+
+@app.command()
+def status(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Count what the catalogue holds, what is pending, and failures by reason."""
+    with working(data_dir) as context:
+        found = answers.status(context.engine)
+    if as_json:
+        _print_json(found)
+    else:
+        render.print_status(_console(), found)
+
+
+def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
+    if as_json:
+        _print_json(found)
+    else:
+        _console().print(words.format(**found), highlight=False, markup=False)
+
+
+def main() -> None:
+    """Run the command; turn errors into one line and an exit code."""
+    # The reader of our JSON may be gone (`| head`): that is no error of ours.
+    try:
+        app(standalone_mode=True)
+    except HublineageError as error:
+        print(f"hublineage: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("hublineage: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,71 @@
+"""The commands `hublineage db ...`."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from db import embedded, schema
+from db.engine import connect
+from db.errors import UsageError
+from hublineage.database import address
+from hublineage.settings import Settings
+
+app = typer.Typer(help="The database: an embedded PostgreSQL, or the one of DATABASE_URL.", no_args_is_help=True)
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folder of the embedded database.")]
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    return Settings() if data_dir is None else Settings(data_dir=data_dir)
+
+
+def _embedded(data_dir: Path | None) -> Path:
+    settings = _settings(data_dir)
+    if settings.database_url:
+        raise UsageError("DATABASE_URL names a server that is not ours to start or stop; unset it first")
+    return settings.data_dir
+
+
+@app.command()
+def start(data_dir: DataDir = None) -> None:
+    """Start the embedded server and let it run until `hublineage db stop`; print its address."""
+    folder = _embedded(data_dir)
+    typer.echo(embedded.start(folder))
+    embedded.keep_running(folder)
+
+
+@app.command()
+def stop(data_dir: DataDir = None) -> None:
+    """Stop the embedded server, whoever uses it."""
+    typer.echo("stopped" if embedded.stop(_embedded(data_dir)) else "was not running")
+
+
+@app.command()
+def upgrade(data_dir: DataDir = None) -> None:
+    """Bring the schema to this program's version; every other command does so by itself."""
+    with address(_settings(data_dir)) as url:
+        engine = connect(url)
+        typer.echo(schema.upgrade(engine))
+        engine.dispose()
+
+
+@app.command()
+def url(data_dir: DataDir = None) -> None:
+    """Print the database's address, for psql, pandas or DuckDB. The embedded server must be running (`db start`)."""
+    settings = _settings(data_dir)
+    if settings.database_url is None and not embedded.is_running(settings.data_dir):
+        raise UsageError("the embedded server is not running: hublineage db start comes first")
+    typer.echo(settings.database_url or embedded.start(settings.data_dir))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context, data_dir: DataDir = None) -> None:
+    """Open psql on the database; what follows goes to psql: hublineage db psql -c 'SELECT * FROM hublineage.models'."""
+    with address(_settings(data_dir)) as where:
+        arguments = [str(embedded.psql_program()), where, *context.args]
+        code = subprocess.run(arguments, check=False).returncode  # noqa: S603  # psql, with the user's own arguments
+    raise typer.Exit(code)

@@ -1,0 +1,96 @@
+"""`.hub.json`: what a Hub knows of a repository that its files do not say."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDECAR_NAME = ".hub.json"
+_SIZE_LIMIT = 1 << 20
+_GATED = (None, False, "auto", "manual")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The fields of `.hub.json`; every one may be left out.
+
+    `created_at` and `last_modified` are None where the files' times stand for them.
+    """
+
+    created_at: datetime | None = None
+    last_modified: datetime | None = None
+    likes: int = 0
+    downloads: int = 0
+    trending_score: int = 0
+    gated: str | None = None  # None, "auto" or "manual"
+    disabled: bool = False
+    private: bool = False
+    tags: tuple[str, ...] = ()
+    pipeline_tag: str | None = None
+    library_name: str | None = None
+    commit_title: str = "Upload files"
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """The sidecar at `path`, or the defaults where there is none.
+
+    One that cannot be understood hides its repository: it may have said that the repository is private or gated.
+    """
+    try:
+        with path.open("rb") as stream:
+            return parse_sidecar(stream.read(_SIZE_LIMIT))
+    except FileNotFoundError:
+        return Sidecar()
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("%s cannot be read (%s): its repository is hidden", path, error)
+        return Sidecar(private=True, disabled=True)
+
+
+def parse_sidecar(content: bytes) -> Sidecar:
+    """The fields of a sidecar. Raises ValueError, which names the field, where one has the wrong type."""
+    fields = json.loads(content)
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004  # bad content, not misuse of this function
+    gated = fields.get("gated")
+    if gated not in _GATED:
+        raise ValueError('gated: expected false, "auto" or "manual"')
+    default = Sidecar()
+    return Sidecar(
+        created_at=_time(fields, "created_at"),
+        last_modified=_time(fields, "last_modified"),
+        likes=_field(fields, "likes", int, default.likes),
+        downloads=_field(fields, "downloads", int, default.downloads),
+        trending_score=_field(fields, "trending_score", int, default.trending_score),
+        gated=gated or None,
+        disabled=_field(fields, "disabled", bool, default.disabled),
+        private=_field(fields, "private", bool, default.private),
+        tags=tuple(tag for tag in _field(fields, "tags", list, []) if isinstance(tag, str)),
+        pipeline_tag=_field(fields, "pipeline_tag", str, None),
+        library_name=_field(fields, "library_name", str, None),
+        commit_title=_field(fields, "commit_title", str, default.commit_title),
+    )
+
+
+def _field(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
+    value = fields.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{name}: expected {kind.__name__}")
+    return value
+
+
+def _time(fields: dict[str, Any], name: str) -> datetime | None:
+    text = _field(fields, name, str, None)
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,175 @@
+"""Results for people: trees and tables on a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rich.console import Console
+
+_STYLES = {
+    "agrees": "green",
+    "root": "green",
+    "duplicate": "cyan",
+    "ancestor": "yellow",
+    "sibling": "yellow",
+    "undeclared": "blue",
+    "undecided": "magenta",
+    "reversed": "red",
+    "contradicted": "bold red",
+    "unmeasured": "dim",
+}
+
+
+def drawn_tree(tree: Mapping[str, Any], declared: Mapping[str, list[str]]) -> Tree:
+    """A model tree, each child with its edge's relation, confidence and mark: both, inferred or contradicted.
+
+    `declared` has the declared parents of every model that declares any. Parents that are declared and not inferred
+    hang below the model that declares them, marked declared.
+    """
+    children: dict[str, list[Mapping[str, Any]]] = {}
+    for edge in tree["edges"]:
+        children.setdefault(edge["parent"], []).append(edge)
+    root = tree["root"] or (tree["models"][0] if tree["models"] else "?")
+    drawing = Tree(Text(root, style="bold"), guide_style="dim")
+    waiting = [(root, drawing)]
+    seen = {root}
+    _add_declared(drawing, root, declared, ())
+    for name, branch in waiting:
+        for edge in children.get(name, ()):
+            child = edge["child"]
+            below = branch.add(_edge_label(edge, declared.get(child, [])))
+            if child in seen:  # a merge hangs below each of its parents, its children below the first
+                continue
+            seen.add(child)
+            waiting.append((child, below))
+            parents = [one["parent"] for one in tree["edges"] if one["child"] == child]
+            _add_declared(below, child, declared, parents)
+    return drawing
+
+
+def _edge_label(edge: Mapping[str, Any], declared: list[str]) -> Text:
+    names = {name.lower() for name in declared}
+    if edge["parent"].lower() in names:
+        mark, style = "both", "green"
+    elif names:
+        mark, style = "contradicted", "red"
+    else:
+        mark, style = "inferred", "blue"
+    label = Text(edge["child"])
+    label.append(f"  {edge['relation']}", style="dim")
+    label.append(f" {edge['confidence']:.2f}{'' if edge['decided'] else ' undecided'}", style="dim")
+    label.append(f"  {mark}", style=style)
+    return label
+
+
+def _add_declared(branch: Tree, model: str, declared: Mapping[str, list[str]], parents: Iterable[str]) -> None:
+    inferred = {parent.lower() for parent in parents}
+    for name in declared.get(model, []):
+        if name.lower() not in inferred:
+            branch.add(Text(f"declares {name}  declared", style="yellow"))
+
+
+def verdict_table(verdicts: Iterable[Mapping[str, Any]]) -> Table:
+    """Declared against inferred, a row per model."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", "declared", "inferred", "verdict"):
+        table.add_column(column, overflow="fold")
+    for row in verdicts:
+        style = _STYLES.get(row["verdict"], "")
+        table.add_row(
+            row["model"],
+            "\n".join(row["declared"]) or "-",
+            "\n".join(row["inferred"]) or "-",
+            Text(row["verdict"], style=style),
+        )
+    return table
+
+
+def verdict_counts(verdicts: Iterable[Mapping[str, Any]]) -> str:
+    """How many of each verdict, most frequent first."""
+    counts = Counter(row["verdict"] for row in verdicts)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+
+
+def print_result(console: Console, result: Mapping[str, Any]) -> None:
+    """The whole result of a run: trees by family, duplicates, declared against inferred, failures."""
+    declared = {row["model"]: row["declared"] for row in result["verdicts"]}
+    for family in result["families"]:
+        console.print(Text(f"\nfamily {family['family']}: {len(family['models'])} models", style="bold underline"))
+        for tree in family["trees"]:
+            console.print(drawn_tree(tree, declared))
+    if result["duplicates"]:
+        console.print(Text("\nduplicates", style="bold underline"))
+        for group in result["duplicates"]:
+            console.print("  " + " = ".join(group), highlight=False, markup=False)
+    if result["verdicts"]:
+        console.print(Text("\ndeclared against inferred", style="bold underline"))
+        console.print(verdict_table(result["verdicts"]))
+        console.print(verdict_counts(result["verdicts"]), highlight=False)
+    if result["failures"]:
+        console.print(Text("\ncould not be used", style="bold underline"))
+        print_failures(console, result["failures"])
+
+
+def print_failures(console: Console, failures: Iterable[Mapping[str, Any]]) -> None:
+    """One line per failure: model, file, tensor, reason."""
+    for row in failures:
+        place = " ".join(part for part in (row["model"], row["file"], row["tensor"]) if part)
+        console.print(f"  {place}: {row['reason']}", highlight=False, markup=False)
+
+
+def print_status(console: Console, status: Mapping[str, Any]) -> None:
+    """Counts, what is pending, and failures by reason, per source."""
+    for source in status["sources"]:
+        console.print(Text(source["source"], style="bold underline"))
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in source["counts"].items():
+            table.add_row(name.replace("_", " "), str(value))
+        console.print(table)
+        if source["pending"]:
+            pending = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in source["pending"].items())
+            console.print(f"pending: {pending}", highlight=False)
+        for kind, count in source["failures_by_reason"].items():
+            console.print(f"  {count} x {kind}", highlight=False, markup=False)
+        print_failures(console, source["failures"])
+    if not status["sources"]:
+        console.print(
+            "The catalogue is empty: start with `hublineage run --folder DIR` or `hublineage run --author ORG`."
+        )
+
+
+def print_model(console: Console, model: Mapping[str, Any]) -> None:
+    """All that is known of one model."""
+    console.print(Text(model["model"], style="bold underline"))
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in model["facts"].items():
+        if value not in (None, [], ""):
+            facts.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    console.print(facts)
+    for title, key in (("declared parents", "declared"), ("inferred parents", "parents"), ("children", "children")):
+        if model[key]:
+            console.print(Text(title, style="bold"))
+        for row in model[key]:
+            console.print("  " + _one_line(row), highlight=False, markup=False)
+            for name, value in row.get("evidence", {}).items():
+                console.print(f"      {name:<26} {value:.4g}", highlight=False, markup=False)
+    if model["duplicates"]:
+        console.print("the same weights: " + ", ".join(model["duplicates"]), highlight=False, markup=False)
+    if model["verdict"]:
+        console.print(f"{model['verdict']['verdict']}: {model['verdict']['why']}", highlight=False, markup=False)
+    print_failures(console, model["failures"])
+
+
+def _one_line(row: Mapping[str, Any]) -> str:
+    if "confidence" in row:
+        sure = f"confidence {row['confidence']:.2f}" + ("" if row["decided"] else ", undecided")
+        return f"{row['model']}  ({row['relation']}, {sure})"
+    return f"{row['name']}  ({row['relation']}, in {row['source']}, {row['kind']})"

@@ -1,0 +1,40 @@
+"""What steers the program from outside: environment variables, each also an option of the commands that use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from db.embedded import default_data_dir
+
+HUB = "https://huggingface.co"
+
+
+class Settings(BaseSettings):
+    """Read from the environment when it is made; options of the command line are laid over it."""
+
+    model_config = SettingsConfigDict(env_prefix="HUBLINEAGE_", extra="ignore", populate_by_name=True)
+
+    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    endpoint: str = Field(default=HUB, validation_alias="HF_ENDPOINT")
+    data_dir: Path = Field(default_factory=default_data_dir)
+    memory: str = "1GiB"
+    device: str = "auto"
+
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of "800M", "1GiB", "1.5 g" or a plain number. Raises ValueError, also below 16 MiB."""
+    letters = text.strip().lower().removesuffix("ib").removesuffix("b").strip()
+    number = letters.rstrip("kmgt")
+    try:
+        count = int(float(number) * _UNITS[letters[len(number) :]])
+    except (KeyError, ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no amount of memory: expected something like 800M or 2GiB") from None
+    if count < 16 << 20:
+        raise ValueError(f"{text!r} is too little memory: measuring needs at least 16M")
+    return count

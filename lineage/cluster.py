@@ -1,0 +1,127 @@
+"""Which members of a family belong together: model trees as clusters, and exact copies.
+
+Clusters are tuples of positions 0 .. N-1 of members, not of their ids; each is ascending and they are ordered by
+their first member.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import squareform
+
+from lineage.family import FamilyMeasures, LayerKind
+
+Clusters = tuple[tuple[int, ...], ...]
+
+THRESHOLD = 0.7  # unrelated real networks were at 0.94 and above, fine-tunes at 0.27 and below
+SHARED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class TrunkSums:
+    """Sums over the trunk layers that are compared, for each pair of n members; all (n, n) and symmetric."""
+
+    squared_distance: NDArray[np.float64]  # inf where a pair has no layer in common or was not measured
+    squared_norms: NDArray[np.float64]  # ||u||² + ||v||²
+    elements: NDArray[np.int64]  # parameters compared
+
+
+def trunk_layers(measures: FamilyMeasures, members: Sequence[int]) -> NDArray[np.bool_]:
+    """Return the (L, n) table of which of these members have which trunk layer; False for layers of other kinds."""
+    trunk = np.array([layer.kind is LayerKind.TRUNK for layer in measures.layers], dtype=bool)
+    return trunk[:, None] & (measures.count[:, list(members)] > 0)
+
+
+def trunk_sums(
+    measures: FamilyMeasures, members: Sequence[int] | None = None, *, shared_share: float = SHARED_SHARE
+) -> TrunkSums:
+    """Return the sums over trunk layers for all pairs of `members` (default: all of the family).
+
+    If the trunk layers that all these members have hold at least `shared_share` of the parameters of those that any
+    has, only they are summed, so that all pairs are measured on the same coordinates. Else (one odd member would
+    leave too little to compare) each pair is summed over the layers that both have: the sums of two pairs are then
+    comparable only after division by `elements` or `squared_norms`.
+    """
+    chosen = list(range(len(measures.members)) if members is None else members)
+    has = trunk_layers(measures, chosen)
+    sizes = np.array([layer.size for layer in measures.layers], dtype=np.int64)
+    everywhere = np.asarray(has.all(axis=1))
+    anywhere = np.asarray(has.any(axis=1))
+    if everywhere.any() and sizes[everywhere].sum() >= shared_share * sizes[anywhere].sum():
+        has &= everywhere[:, None]
+    used = np.flatnonzero(has.any(axis=1))
+    present = has[used].astype(np.int64)
+    norms = np.where(has[used], measures.squared_norm[used][:, chosen], 0.0)
+    squared = np.zeros((len(chosen), len(chosen)))
+    for layer, here in zip(used, has[used], strict=True):  # one layer at a time: the whole may be large
+        squared += np.where(here[:, None] & here, measures.squared_distance[layer][np.ix_(chosen, chosen)], 0.0)
+    elements = (present * sizes[used, None]).T @ present
+    half: NDArray[np.float64] = norms.T @ present.astype(np.float64)
+    squared[np.isnan(squared) | (elements == 0)] = np.inf
+    np.fill_diagonal(squared, 0.0)
+    return TrunkSums(squared, half + half.T, elements)
+
+
+def relative_distance(sums: TrunkSums) -> NDArray[np.float64]:
+    """Return ||u - v|| / sqrt(||u||² + ||v||²) as (n, n): 0 for equal, about 1 for unrelated; inf if incomparable."""
+    positive = sums.squared_norms > 0
+    apart = np.where(sums.squared_distance > 0, np.inf, 0.0)  # where both are all zeros, they are equal
+    return np.sqrt(np.divide(sums.squared_distance, sums.squared_norms, out=apart, where=positive))
+
+
+def clusters(measures: FamilyMeasures, threshold: float = THRESHOLD) -> Clusters:
+    """Return the model trees of a family: single linkage of relative trunk distances below `threshold`.
+
+    Their number need not be known. A member without any relative is a cluster of one.
+    """
+    return linked_below(relative_distance(trunk_sums(measures)), threshold)
+
+
+def linked_below(distance: NDArray[np.float64], threshold: float) -> Clusters:
+    """Single linkage cut at `threshold`: the connected components of the pairs strictly below it.
+
+    `distance` is (n, n) and symmetric; inf is allowed.
+    """
+    return _grouped(connected_components(distance < threshold, directed=False)[1])
+
+
+def linked_into(distance: NDArray[np.float64], number: int) -> Clusters:
+    """Cluster into a given number, as the paper does: scipy's hierarchical clustering with its defaults.
+
+    That is single linkage and the criterion "maxclust": where merges tie, there can be fewer than `number`. Infinite
+    distances join last. Raises ValueError unless 1 <= number <= n.
+    """
+    members = len(distance)
+    if not 1 <= number <= members:
+        raise ValueError(f"{members} members cannot form {number} clusters")
+    if members == 1:
+        return ((0,),)
+    finite = np.isfinite(distance)
+    farthest = 2 * distance[finite].max() + 1  # linkage refuses infinity
+    condensed = squareform(np.where(finite, distance, farthest), checks=False)
+    return _grouped(fcluster(linkage(condensed), number, criterion="maxclust"))
+
+
+def duplicates(measures: FamilyMeasures) -> Clusters:
+    """Return the groups of two or more members that have the same layers with equal values, whatever their kind.
+
+    Values are compared by digest, which does not tell dtypes apart: a cast is a duplicate only if it lost nothing.
+    """
+    groups: defaultdict[tuple[bytes, ...], list[int]] = defaultdict(list)
+    for position in range(len(measures.members)):
+        groups[tuple(layer[position] for layer in measures.digest)].append(position)
+    return tuple(sorted(tuple(group) for key, group in groups.items() if len(group) > 1 and any(key)))
+
+
+def _grouped(labels: NDArray[np.int32]) -> Clusters:
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for position, label in enumerate(labels):
+        groups[int(label)].append(position)
+    return tuple(sorted(map(tuple, groups.values())))

@@ -1,0 +1,109 @@
+"""Infers a family: from stored measures to a stored run with its trees, edges and duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from db import lineage as rows
+from db import measurements
+from db.engine import exclusive, transaction
+from lineage.measure import METRIC_VERSION
+from lineage.provenance import digest, versions
+from lineage.recover import Parameters, heritage
+from lineage.stored import load_measures
+from lineage.trees import Heritage, InferredEdge, Tree
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from db.measurements import Member
+    from lineage.family import FamilyMeasures
+
+
+def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weights_only: bool) -> int:
+    """Infer the trees of a family and return the run's id; a run of equal inputs is not computed again.
+
+    With `weights_only` nothing but weights is evidence; without it, dates of creation may be, and say so in the edges.
+    """
+    with exclusive(engine, f"infer family {family_id}"), transaction(engine) as session:
+        members = {member.revision_id: member for member in measurements.members(session, family_id)}
+        measures = load_measures(session, family_id)
+        twins = _twins(members, measures)
+        values = _provenance(session, family_id, parameters, weights_only, members, measures)
+        run = rows.known_run(session, family_id, values["inputs_digest"])
+        if run is None:
+            created = {} if weights_only else _created(members, measures)
+            found = _with_twins(heritage(measures, parameters, created), twins)
+            run = rows.add_run(session, values)
+            _store(session, run.id, found)
+        rows.set_current(session, run)
+        return run.id
+
+
+def _twins(members: dict[int, Member], measures: FamilyMeasures) -> dict[int, int]:
+    """Members that were not measured because their weight files equal those of one that was: copy -> original."""
+    originals = {
+        members[one].weights_digest: one for one in measures.members if members[one].weights_digest is not None
+    }
+    return {
+        one: originals[member.weights_digest]
+        for one, member in members.items()
+        if one not in measures.members and member.weights_digest in originals
+    }
+
+
+def _created(members: dict[int, Member], measures: FamilyMeasures) -> dict[int, float]:
+    """Seconds since 1970 at which members were created, by position, where that is known."""
+    found = {position: members[one].created_at for position, one in enumerate(measures.members)}
+    return {position: moment.timestamp() for position, moment in found.items() if moment is not None}
+
+
+def _provenance(
+    session: Session,
+    family_id: int,
+    parameters: Parameters,
+    weights_only: bool,
+    members: dict[int, Member],
+    measures: FamilyMeasures,
+) -> dict[str, Any]:
+    """All that a run comes from, and the hash of it."""
+    settings = {**parameters.relevant(), "weights_only": weights_only}
+    batches = [batch.id for batch in measurements.batches(session, family_id, METRIC_VERSION) if batch.finished_at]
+    inputs = {
+        "metric_version": METRIC_VERSION,
+        "batches": batches,
+        "revisions": {members[one].name: members[one].sha for one in members},
+        "measured": [members[one].name for one in measures.members],
+    }
+    if not weights_only:
+        inputs["created"] = {str(key): value for key, value in _created(members, measures).items()}
+    everything = {"parameters": settings, "versions": versions(), "inputs": inputs}
+    return {"family_id": family_id, "method": parameters.method, **everything, "inputs_digest": digest(everything)}
+
+
+def _with_twins(found: Heritage, twins: dict[int, int]) -> Heritage:
+    """Attach members with equal weight files to the one of them that was measured."""
+    trees = []
+    for tree in found.trees:
+        copies = sorted(copy for copy, original in twins.items() if original in tree.members)
+        edges = [InferredEdge(twins[copy], copy, "duplicate", 0.5, decided=False) for copy in copies]
+        trees.append(Tree((*tree.members, *copies), tree.root, tree.root_confidence, (*tree.edges, *edges)))
+    groups = {group[0]: list(group) for group in found.duplicates}
+    stands_for = {copy: group[0] for group in found.duplicates for copy in group}
+    for copy in sorted(twins):
+        original = stands_for.get(twins[copy], twins[copy])
+        groups.setdefault(original, [original]).append(copy)
+    return Heritage(tuple(trees), tuple(tuple(group) for group in groups.values()))
+
+
+def _store(session: Session, run_id: int, found: Heritage) -> None:
+    for position, tree in enumerate(found.trees):
+        edges = []
+        for edge in tree.edges:
+            row = asdict(edge)
+            row["parent_id"], row["child_id"] = row.pop("parent"), row.pop("child")
+            edges.append(row)
+        rows.add_cluster(session, run_id, position, (tree.root, tree.root_confidence), tree.members, edges)
+    rows.add_duplicates(session, run_id, found.duplicates)

@@ -1,0 +1,253 @@
+"""Measures a family: its layers, one by one over all members, into the database.
+
+A family is measured in batches: the members that are new, among themselves and against those measured before. A batch's
+members are fixed when it begins, and every layer is stored in a transaction of its own, so that a process that was
+killed goes on at the layer where it stood and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from db import failures, measurements
+from db.engine import exclusive, transaction
+from db.errors import Failure, TensorUnusable, Transient
+from lineage.family import Layer, LayerKind
+from lineage.layer import LayerMeasures, measure_layer
+from lineage.stream import DTYPES, LayerStream, StoredTensor, layer_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from sqlalchemy import Engine
+
+    from db.measurements import Member
+    from db.models import FamilyLayer
+
+METRIC_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure; nothing here changes the numbers."""
+
+    memory: int = 1 << 30  # bytes, above the interpreter and torch
+    device: str = "cpu"
+    retry_failed: bool = False
+
+
+class ByteSource(Protocol):
+    """Reads a repository's file at a revision: what `crawler` sources offer."""
+
+    def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `start` on. Raises a Failure where it cannot."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a family is: layers done of all, of one batch."""
+
+    family: str
+    members: int
+    layer: str
+    done: int
+    layers: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch in progress: its new members come first."""
+
+    id: int
+    new: int
+    members: tuple[Member, ...]
+    lost: frozenset[int]  # revisions that failed before this process took the batch up
+
+
+def measure_family(
+    engine: Engine,
+    family_id: int,
+    family: str,
+    source: ByteSource,
+    *,
+    options: Options,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> int:
+    """Measure all members of a family that are not measured yet; return the number of layers that were measured.
+
+    Members that cannot be read or hold numbers that are none are recorded as failures and left out from there on. Those
+    that failed for a passing reason are tried again by the next call, the others where the options say so.
+    """
+    measured = 0
+    tried: set[int] = set()
+    with exclusive(engine, f"measure family {family_id}"):
+        while (batch := _next_batch(engine, family_id, options.retry_failed, tried)) is not None:
+            tried.update(member.revision_id for member in batch.members[: batch.new])
+            measured += _measure_batch(engine, batch, (family_id, family), source, options, progress)
+    return measured
+
+
+def _next_batch(engine: Engine, family_id: int, retry_failed: bool, tried: set[int]) -> Batch | None:
+    """The batch that was begun and not finished, or a new one of all members that have no measures."""
+    with transaction(engine) as session:
+        members = {member.revision_id: member for member in measurements.members(session, family_id)}
+        failed = measurements.failed_members(session, family_id)
+        batches = measurements.batches(session, family_id, METRIC_VERSION)
+        begun = next((batch for batch in batches if batch.finished_at is None), None)
+        if begun is None:
+            old = {revision for batch in batches for revision in batch.members if revision not in batch.lost}
+            waiting = {one for one, kind in failed.items() if not (retry_failed or kind == Transient.__name__)}
+            new = _without_copies([m for m in members.values() if m.revision_id not in waiting | tried], old)
+            if not new:
+                return None
+            against = sorted((old & members.keys()) - set(new))
+            begun = measurements.open_batch(session, family_id, METRIC_VERSION, new, against)
+        chosen = [*begun.members, *begun.against]
+        rows = tuple(measurements.member(session, revision) for revision in chosen)
+        return Batch(begun.id, len(begun.members), rows, frozenset(begun.lost))
+
+
+def _without_copies(members: list[Member], old: set[int]) -> list[int]:
+    """The members to measure: of several whose weight files are equal by their hashes, the first."""
+    known = {member.weights_digest for member in members if member.revision_id in old}
+    chosen = []
+    for member in members:
+        if member.revision_id in old or (member.weights_digest is not None and member.weights_digest in known):
+            continue
+        known.add(member.weights_digest)
+        chosen.append(member.revision_id)
+    return chosen
+
+
+def _measure_batch(
+    engine: Engine,
+    batch: Batch,
+    family: tuple[int, str],
+    source: ByteSource,
+    options: Options,
+    progress: Callable[[Progress], None],
+) -> int:
+    with transaction(engine) as session:
+        new = [member.revision_id for member in batch.members[: batch.new]]
+        layers = measurements.sync_layers(session, family[0], new, DTYPES.keys())
+        done = measurements.measured_layers(session, batch.id)
+    reader = _Reader(source, batch.lost)
+    with layer_stream(reader, options.device) as stream:
+        for number, layer in enumerate(layers):
+            progress(Progress(family[1], batch.new, layer.name, number, len(layers)))
+            if layer.id not in done:
+                _measure_one(engine, batch, layer, stream, reader, options.memory)
+        progress(Progress(family[1], batch.new, "", len(layers), len(layers)))
+    with transaction(engine) as session:
+        measurements.finish_batch(session, batch.id)
+        for member in batch.members[: batch.new]:
+            if member.revision_id not in reader.lost:
+                failures.resolve(session, member.repository_id, ["measure"])
+    return len(layers) - len(done)
+
+
+class _Reader:
+    """Reads for the stream, and remembers which members cannot be read, and why."""
+
+    def __init__(self, source: ByteSource, lost: frozenset[int]) -> None:
+        self._source = source
+        self.lost = set(lost)
+        self.members: list[Member] = []  # of the layer being read
+        self.failed: dict[int, Failure] = {}
+
+    def __call__(self, member: int, tensor: StoredTensor, start: int, buffer: memoryview) -> bool:
+        who = self.members[member]
+        if who.revision_id in self.lost or member in self.failed:
+            return False
+        try:
+            self._source.read_into(who.name, who.sha, tensor.file, start, buffer)
+        except Failure as failure:
+            failure.tensor = tensor.name
+            self.failed[member] = failure
+            return False
+        return True
+
+
+def _measure_one(
+    engine: Engine, batch: Batch, row: FamilyLayer, stream: LayerStream, reader: _Reader, memory: int
+) -> None:
+    """Measure one layer and store it, with the failures that it brought, in one transaction."""
+    with transaction(engine) as session:
+        places = measurements.places(session, row, [member.revision_id for member in batch.members])
+    having = [index for index, member in enumerate(batch.members) if member.revision_id in places]
+    new = sum(index < batch.new for index in having)
+    reader.members = [batch.members[index] for index in having]
+    reader.failed = {}
+    layer = Layer(row.name, tuple(row.shape), LayerKind(row.kind))
+    tensors = [_stored(places[member.revision_id]) for member in reader.members]
+    found = measure_layer(stream, layer, tensors, new, memory)
+    with transaction(engine) as session:
+        for index, reason in found.unusable.items():
+            member = reader.members[index]
+            if member.revision_id in reader.lost:
+                continue
+            failure = reader.failed.get(index) or TensorUnusable(
+                reason, file=tensors[index].file, tensor=tensors[index].name
+            )
+            failures.record(
+                session,
+                failure,
+                stage="measure",
+                repository_id=member.repository_id,
+                revision_id=member.revision_id,
+            )
+            measurements.lose_member(session, batch.id, member.revision_id)
+            reader.lost.add(member.revision_id)
+        measurements.store_layer(session, batch.id, row.id, _columns(found, having, batch))
+
+
+def _stored(place: measurements.Place) -> StoredTensor:
+    assert place.dtype in DTYPES, place  # noqa: S101  # others were refused when the header was read
+    return StoredTensor(place.file, place.name, place.dtype, place.start, place.stop)
+
+
+def _columns(found: LayerMeasures, having: list[int], batch: Batch) -> dict[str, Any]:
+    """The stored columns: numbers of the members that have the layer, spread over all members of the batch."""
+    new = [index for index in having if index < batch.new]
+
+    def spread(values: NDArray[Any], fill: float) -> list[Any]:
+        wide = np.full(batch.new, fill, dtype=values.dtype)
+        wide[new] = values
+        return list(wide.tolist())
+
+    def spread_pairs(values: NDArray[Any], fill: float) -> bytes:
+        wide = np.full((batch.new, len(batch.members)), fill, dtype=values.dtype)
+        wide[np.ix_(new, having)] = values
+        return pack(wide)
+
+    digests = dict(zip(new, found.digest, strict=True))
+    return {
+        "count": spread(np.full(len(new), found.count), 0),
+        "zeros": spread(found.zeros, 0),
+        **{
+            name: spread(getattr(found, name), np.nan)
+            for name in ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
+        },
+        "digest": [digests.get(index, b"") for index in range(batch.new)],
+        "squared_distance": spread_pairs(found.squared_distance, np.nan),
+        "slope": spread_pairs(found.slope, np.nan),
+        "rank": spread_pairs(found.rank, -1),
+    }
+
+
+def pack(pairs: NDArray[Any]) -> bytes:
+    """(m, m + n) pair numbers as bytes: m x n against the old members row by row, then the upper triangle of m x m."""
+    new = pairs.shape[0]
+    own = pairs[:, :new][np.triu_indices(new, 1)]
+    little = pairs.dtype.newbyteorder("<")
+    return bytes(np.concatenate([pairs[:, new:].ravel(), own]).astype(little).tobytes())
+
+
+def unpack(data: bytes, new: int, old: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The inverse of `pack`: (m, n) against the old members, and the condensed upper triangle among the new."""
+    flat = np.frombuffer(data, dtype=dtype)
+    return flat[: new * old].reshape(new, old), flat[new * old :]

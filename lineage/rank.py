@@ -1,0 +1,64 @@
+"""Numerical rank of the difference of two weight matrices.
+
+A merged LoRA changes a matrix by a product of rank r. Storing the child rounds every element, which adds a matrix of
+full rank; its largest singular value is known (Marchenko-Pastur: the elements' deviation times sqrt(m) + sqrt(n)), and
+what is above it is rank. Thresholds that know only the largest singular value and the machine epsilon count that noise
+as rank.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_EXACT = 512  # up to this side length all singular values are computed
+_PROBES = 160  # beyond it, ranks up to here are told from full rank
+_MARGIN = 1.1  # over the expected largest singular value of the rounding
+_RELATIVE = 4e-6  # of the largest singular value: what float32 arithmetic itself leaves
+_SEED = 20_260_000
+# Bits of the significand, the implicit one not counted.
+_SIGNIFICAND = {"F64": 52, "F32": 23, "F16": 10, "BF16": 7, "F8_E4M3": 3, "F8_E5M2": 2}
+_SMALLEST_EXPONENT = {"F16": -14, "F8_E4M3": -6, "F8_E5M2": -14}
+
+
+def rounding(matrix: torch.Tensor, dtype: str) -> float:
+    """Root mean square of the rounding error that storing `matrix` as `dtype` makes: ulp / sqrt(12) of each element."""
+    bits = _SIGNIFICAND.get(dtype)
+    if bits is None or matrix.numel() == 0:
+        return 0.0
+    _, exponent = torch.frexp(matrix.double())
+    exponent = (exponent - 1).clamp(min=_SMALLEST_EXPONENT.get(dtype, -126))
+    ulp = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent - bits)
+    ulp[matrix == 0] = 0
+    return float(torch.sqrt(torch.mean(ulp * ulp) / 12))
+
+
+def numerical_rank(difference: torch.Tensor, error: float) -> int:
+    """How many singular values of an (m, n) difference stand above elementwise noise of deviation `error`.
+
+    Above 160 (for matrices with more than 512 rows and columns) it is reported as full: min(m, n).
+    """
+    rows, columns = difference.shape
+    if not difference.any():
+        return 0
+    noise = _MARGIN * error * (rows**0.5 + columns**0.5)
+    values = _singular_values(difference.double())
+    rank = int((values > max(noise, _RELATIVE * float(values.max()))).sum())
+    full = min(rows, columns)
+    return full if full > _EXACT and rank >= len(values) else rank
+
+
+def _singular_values(difference: torch.Tensor) -> torch.Tensor:
+    """All of a small float64 matrix, the largest of a large one (Halko, Martinsson, Tropp 2011, algorithm 4.4)."""
+    rows, columns = difference.shape
+    values: torch.Tensor
+    wide = difference if rows <= columns else difference.T
+    if min(rows, columns) <= _EXACT:
+        # Squaring costs half of float64's digits, which leaves 1e-8: well below the thresholds above.
+        values = torch.linalg.eigvalsh(wide @ wide.T).clamp(min=0).sqrt()
+        return values
+    generator = torch.Generator(device="cpu").manual_seed(_SEED)
+    probes = torch.randn((wide.shape[1], _PROBES), dtype=torch.float64, generator=generator).to(difference.device)
+    basis, _ = torch.linalg.qr(wide @ probes)
+    basis, _ = torch.linalg.qr(wide @ (wide.T @ basis))
+    values = torch.linalg.svdvals(basis.T @ wide)
+    return values

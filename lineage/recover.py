@@ -1,0 +1,214 @@
+"""Our method: from a family's measures to its model trees. It is told neither stages nor the number of trees.
+
+Duplicates are collapsed first; clusters are cut at a relative distance; each cluster's skeleton is a minimum spanning
+tree; then one root is chosen per tree by the evidence of all its edges; duplicates are attached last. The direction is
+asked after the skeleton is there: a per-edge penalty, as in equation 6 of the paper, corrupts edges that distance alone
+places rightly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineage import mother
+from lineage.cluster import THRESHOLD, clusters, duplicates, trunk_sums
+from lineage.direction import Rooted, root_tree
+from lineage.family import FamilyMeasures, LayerKind
+from lineage.mother import Metric
+from lineage.skeleton import LOW_RANK, skeleton
+from lineage.trees import Heritage, InferredEdge, Tree
+from lineage.walk import outward, sides
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """All that steers an inference; stored with the run."""
+
+    method: str = "recover"  # or "mother"
+    threshold: float = THRESHOLD  # relative distance below which models are related
+    decide: float = 0.5  # confidence from which on an edge counts as decided
+    metric: str = Metric.FINE_TUNE.value  # of the paper's method
+    c: float = mother.PENALTY  # of the paper's method
+    trees: int | None = None  # of the paper's method; None: as many as the threshold gives
+
+    def relevant(self) -> dict[str, object]:
+        """The parameters that the method uses, fit for JSON."""
+        of_mother = {"metric", "c", "trees"}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name != "decide" or self.method == "recover"
+            if name not in of_mother or self.method == "mother"
+        }
+
+
+def heritage(measures: FamilyMeasures, parameters: Parameters, created: Mapping[int, float] | None = None) -> Heritage:
+    """The trees of a family by the method that the parameters name. Raises ValueError for an unknown one.
+
+    `created` (seconds, by position) is the one evidence that is not from weights; None keeps the inference free of it.
+    """
+    if not measures.members:
+        return Heritage((), ())
+    if parameters.method == "mother":
+        return _by_mother(measures, parameters)
+    if parameters.method != "recover":
+        raise ValueError(f"unknown method {parameters.method!r}, expected recover or mother")
+    return _by_recover(measures, parameters, created or {})
+
+
+def _by_recover(measures: FamilyMeasures, parameters: Parameters, created: Mapping[int, float]) -> Heritage:
+    copies = [_oldest_first(group, created) for group in duplicates(measures)]
+    hidden = {copy for group in copies for copy in group[1:]}
+    groups = []
+    for cluster in clusters(measures, parameters.threshold):
+        shown = [position for position in cluster if position not in hidden]
+        edges = skeleton(measures, shown).edges if len(shown) > 1 else ()
+        rooted = root_tree(measures, shown, edges, _prior(shown, edges, created))
+        inferred = _edges(measures, shown, edges, rooted, parameters, created)
+        attached = [
+            _copy_edge(measures, group[0], copy, created) for group in copies if group[0] in shown for copy in group[1:]
+        ]
+        groups.append(_tree(measures, cluster, rooted, inferred + attached))
+    return Heritage(tuple(groups), tuple(_ids(measures, group) for group in copies))
+
+
+def _oldest_first(group: Sequence[int], created: Mapping[int, float]) -> tuple[int, ...]:
+    return tuple(sorted(group, key=lambda position: (created.get(position, np.inf), position)))
+
+
+def _prior(members: Sequence[int], edges: Sequence[tuple[int, int]], created: Mapping[int, float]) -> dict[int, float]:
+    """Dates as evidence, only where they are known: a root is seldom younger than a model that it is joined to."""
+    strength = 1.0  # log-odds per neighbour; dates of upload are no dates of training
+    prior = dict.fromkeys(members, 0.0)
+    for a, b in edges:
+        for older in _dates(a, b, created).values():
+            prior[b if older > 0 else a] -= strength
+    return prior
+
+
+def _dates(parent: int, child: int, created: Mapping[int, float]) -> dict[str, float]:
+    """Evidence from metadata, named so: 1 if the parent's repository is the older one, -1 if it is the younger."""
+    if parent not in created or child not in created or created[parent] == created[child]:
+        return {}
+    return {"metadata: created before": 1.0 if created[parent] < created[child] else -1.0}
+
+
+def _edges(
+    measures: FamilyMeasures,
+    members: Sequence[int],
+    edges: Sequence[tuple[int, int]],
+    rooted: Rooted,
+    parameters: Parameters,
+    created: Mapping[int, float],
+) -> list[InferredEdge]:
+    """The skeleton's edges, pointed away from the root, each with its confidence."""
+    if not edges:
+        return []
+    across = sides(members, edges)
+    squared = trunk_sums(measures, members).squared_distance
+    likely = np.array([rooted.probabilities[member] for member in members])
+    number = {edge: index for index, edge in enumerate(edges)}
+    inferred = []
+    for parent, child in outward(rooted.root, edges):
+        forward = (parent, child) in number
+        edge = (parent, child) if forward else (child, parent)
+        side = across[number[edge]]
+        direction = float(likely[side if forward else ~side].sum())
+        margin, own = _margin(squared, side, members.index(parent), members.index(child))
+        adjacency = float(1.0 / (1.0 + np.exp(-_ADJACENCY_OFFSET - _ADJACENCY_SLOPE * margin)))
+        confidence = float(np.clip(direction * adjacency, 0.0, 1.0))
+        sign = 1.0 if forward else -1.0
+        inferred.append(
+            InferredEdge(
+                measures.members[parent],
+                measures.members[child],
+                relation(measures, parent, child),
+                confidence,
+                confidence >= parameters.decide,
+                {
+                    "direction": direction,
+                    "adjacency": adjacency,
+                    "margin": margin,
+                    "squared_distance": own,
+                    **{name: sign * value for name, value in rooted.evidence[edge].items()},
+                    **_dates(parent, child, created),
+                },
+            )
+        )
+    return inferred
+
+
+# Fitted on the zoos that benchmarks/direction.py names: how often a skeleton's edge is true, by its margin.
+_ADJACENCY_OFFSET = 1.5
+_ADJACENCY_SLOPE = 8.0
+_LARGEST_MARGIN = 3.0
+
+
+def _margin(squared: NDArray[np.float64], side: NDArray[np.bool_], parent: int, child: int) -> tuple[float, float]:
+    """Log of the squared distance of the best pair that could replace an edge over the edge's own, and the latter."""
+    own = float(squared[parent, child])
+    across = squared.copy()
+    across[parent, child] = across[child, parent] = np.inf
+    second = float(across[np.ix_(side, ~side)].min())
+    if not np.isfinite(second) or own <= 0:
+        return _LARGEST_MARGIN, own
+    return float(np.clip(np.log(second / own), -_LARGEST_MARGIN, _LARGEST_MARGIN)), own
+
+
+def relation(measures: FamilyMeasures, parent: int, child: int) -> str:
+    """How the two differ: "lora" if most layers that moved did so by a low rank, else "finetune"."""
+    trunk = np.array([layer.kind is LayerKind.TRUNK for layer in measures.layers], dtype=bool)
+    moved = trunk & (measures.squared_distance[:, parent, child] > 0)
+    rank = measures.rank[moved, parent, child]
+    low = (rank >= 0) & (rank < LOW_RANK * measures.full_rank[moved])
+    return "lora" if len(rank) and low.mean() > _MOSTLY else "finetune"
+
+
+_MOSTLY = 0.5
+
+
+def _copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mapping[int, float]) -> InferredEdge:
+    """Weights do not tell which of two equal models came first; dates may."""
+    dated = created.get(original, np.inf) < created.get(copy, -np.inf)
+    return InferredEdge(
+        measures.members[original], measures.members[copy], "duplicate", 0.9 if dated else 0.5, bool(dated), {}
+    )
+
+
+def _tree(measures: FamilyMeasures, cluster: Sequence[int], rooted: Rooted, edges: list[InferredEdge]) -> Tree:
+    return Tree(
+        _ids(measures, cluster),
+        measures.members[rooted.root],
+        rooted.probabilities[rooted.root],
+        tuple(sorted(edges, key=lambda edge: (edge.parent, edge.child))),
+    )
+
+
+def _ids(measures: FamilyMeasures, positions: Sequence[int]) -> tuple[int, ...]:
+    return tuple(measures.members[position] for position in positions)
+
+
+def _by_mother(measures: FamilyMeasures, parameters: Parameters) -> Heritage:
+    """The paper's trees. It states no confidence: an edge of its arborescence counts as decided."""
+    found = mother.recover(measures, metric=Metric(parameters.metric), trees=parameters.trees, c=parameters.c)
+    trees = []
+    for tree in found:
+        edges = [
+            InferredEdge(
+                measures.members[tree.members[parent]],
+                measures.members[child],
+                relation(measures, tree.members[parent], child),
+                1.0,
+                True,
+                {"kurtosis": float(tree.kurtosis[parent] - tree.kurtosis[index])},
+            )
+            for index, (child, parent) in enumerate(zip(tree.members, tree.arborescence.parent, strict=True))
+            if parent >= 0
+        ]
+        root = measures.members[tree.members[tree.arborescence.root]]
+        trees.append(Tree(_ids(measures, tree.members), root, 1.0, tuple(edges)))
+    return Heritage(tuple(trees), tuple(_ids(measures, group) for group in duplicates(measures)))

@@ -1,0 +1,157 @@
+"""The undirected tree of a cluster: who was trained from whom, without saying which of the two was the parent.
+
+Fine-tuning deltas are nearly orthogonal in high dimension, so squared distances add up along the tree, and the tree
+is the minimum spanning tree of squared distances. Where siblings share a drift they do not add up, and for low-rank
+(LoRA) children the rank of the difference is the better metric: it adds up exactly, and grows however the deltas
+correlate.
+
+So the cost of a pair is (rank, squared distance) in lexicographic order, with a rank that never contradicts the
+truth. Between u and v let e be any edge of the true path. Whatever is counted must be monotone: never more for e than
+for the pair (u, v). Then every true edge is at most as dear as what it competes with, and the squared distance
+decides ties. This holds for what is counted here, and the rules answer these traps:
+
+- Full fine-tunes: measured ranks near the full rank are noise. In a layer the rank counts as it is below `low_rank`
+  of the full rank, else as the full rank. A pair whose full layers hold more than `full_share` of the capacity (the
+  sum of full ranks) costs the whole capacity, so all pairs that a full fine-tune separates tie and the squared
+  distance decides.
+- Frozen layers, and siblings of which few layers moved: an equal layer counts 0 and a moved one its rank. Shares of
+  the moved layers alone would not be monotone (a child of a sparse mover moves more layers), shares of the capacity
+  are.
+- Small matrices: rank 1 of 1 x 16 says nothing. There only 0 or the full rank can be counted, and by capacity they
+  weigh little.
+- Casts: rounding has full rank unless the measured rank has a floor for it, and the floor for a coarse dtype hides
+  small singular values, so that a bf16 copy of the parent can seem nearer to a child than the parent. Members at rank
+  0 from one another (equal but for rounding) are one group, and all pairs between two groups cost what the cheapest
+  of them costs: the squared distance decides which copy it is.
+- Few true low ranks among many full ones can be accidents: ranks are used only if at least `touched_share` of the
+  members have a partner from which most moved layers have a measured rank above 0 and below `low_rank`.
+
+A pair that was not measured counts full wherever it differs, so ranks help only where the near pairs are measured.
+What remains open: a member in a coarse dtype beside a high-rank sibling in a fine one, whose small singular values
+its floor hides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import minimum_spanning_tree as csgraph_tree
+
+from lineage.cluster import trunk_layers, trunk_sums
+from lineage.family import FamilyMeasures
+
+LOW_RANK = 0.25
+FULL_SHARE = 0.25
+TOUCHED_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The undirected spanning tree of a cluster of n members."""
+
+    members: tuple[int, ...]  # positions in the family, as they were given
+    edges: tuple[tuple[int, int], ...]  # n - 1 pairs of positions in the family, each and all of them ascending
+    used_ranks: bool
+
+
+def skeleton(
+    measures: FamilyMeasures,
+    members: Sequence[int],
+    *,
+    low_rank: float = LOW_RANK,
+    full_share: float = FULL_SHARE,
+    touched_share: float = TOUCHED_SHARE,
+) -> Skeleton:
+    """Return the minimum spanning tree of a cluster (positions of members) by rank, where it helps, then distance.
+
+    Raises ValueError if members cannot be joined because they share no layer: not with what `lineage.cluster` gives.
+    """
+    chosen = tuple(members)
+    sums = trunk_sums(measures, chosen)
+    # Where pairs are summed over different layers, all are brought to the size of the largest sum.
+    scale = np.divide(sums.elements.max(), sums.elements, out=np.ones(sums.elements.shape), where=sums.elements > 0)
+    squared = sums.squared_distance * scale
+    ranks = rank_costs(measures, chosen, low_rank=low_rank, full_share=full_share, touched_share=touched_share)
+    tree = spanning_tree(squared) if ranks is None else spanning_tree(ranks, squared)
+    edges = sorted((min(pair), max(pair)) for pair in ((chosen[i], chosen[j]) for i, j in tree))
+    return Skeleton(chosen, tuple(edges), ranks is not None)
+
+
+def spanning_tree(*costs: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:
+    """Return the minimum spanning tree of (n, n) symmetric costs, compared in the order given, then by index.
+
+    Costs may be zero or negative; inf or NaN in any of them says that there is no such edge. Edges are (i, j) with i
+    < j, ascending. The same matrices always give the same tree. Raises ValueError if no tree spans all n nodes.
+    """
+    nodes = len(costs[0])
+    i, j = np.triu_indices(nodes, k=1)
+    pairs = [cost[i, j] for cost in costs]
+    allowed = np.isfinite(pairs).all(axis=0)
+    i, j, pairs = i[allowed], j[allowed], [pair[allowed] for pair in pairs]
+    order = np.lexsort(pairs[::-1])  # stable: what ties stays in the order of (i, j)
+    place = np.empty(len(order))
+    place[order] = np.arange(1, len(order) + 1)  # distinct and above 0, which csgraph would read as no edge
+    tree = coo_array(csgraph_tree(coo_array((place, (i, j)), shape=(nodes, nodes)).tocsr()))
+    if tree.nnz != nodes - 1:
+        raise ValueError(f"no tree joins all of the {nodes} nodes")
+    return tuple(sorted((int(a), int(b)) for a, b in zip(tree.row, tree.col, strict=True)))
+
+
+def rank_costs(
+    measures: FamilyMeasures,
+    members: Sequence[int],
+    *,
+    low_rank: float = LOW_RANK,
+    full_share: float = FULL_SHARE,
+    touched_share: float = TOUCHED_SHARE,
+) -> NDArray[np.float64] | None:
+    """Return the (n, n) ranks of the members' differences summed over shared trunk layers; None if they tell nothing.
+
+    The rules and their reasons are in the module's description.
+    """
+    chosen = list(members)
+    shared = np.flatnonzero(trunk_layers(measures, chosen).all(axis=1))
+    shape = (len(chosen), len(chosen))
+    counted, capacity = np.zeros(shape), 0
+    full = np.zeros(shape)  # capacity of the layers that count as full
+    moved, truly_low = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for layer in shared:
+        pairs = np.ix_(chosen, chosen)
+        largest = int(measures.full_rank[layer])
+        rank = measures.rank[layer][pairs]
+        differs = ~_equal(measures, int(layer), chosen)
+        low = (rank >= 0) & (rank < low_rank * largest)
+        full += np.where(differs & ~low, largest, 0)
+        counted += np.where(differs, np.where(low, rank, largest), 0)
+        moved += differs
+        truly_low += differs & low & (rank > 0)
+        capacity += largest
+    near = full <= full_share * capacity
+    touched = (near & (2 * truly_low > moved)).any(axis=1)
+    if not touched.any() or touched.mean() < touched_share:
+        return None
+    return _level_copies(np.where(near, counted, float(capacity)))
+
+
+def _equal(measures: FamilyMeasures, layer: int, chosen: list[int]) -> NDArray[np.bool_]:
+    """The (n, n) pairs that are equal in a layer: by digest as well, as a distance may carry rounding."""
+    codes: dict[bytes, int] = {}
+    digests = measures.digest[layer]
+    code = np.array([codes.setdefault(digests[member], len(codes)) for member in chosen])
+    equal: NDArray[np.bool_] = measures.squared_distance[layer][np.ix_(chosen, chosen)] == 0
+    equal |= code[:, None] == code
+    return equal
+
+
+def _level_copies(costs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give all pairs between two groups of members at cost 0 from one another the cost of the cheapest of them."""
+    groups, group = connected_components(costs == 0, directed=False)
+    cheapest = np.full((groups, groups), np.inf)
+    np.minimum.at(cheapest, (group[:, None], group[None, :]), costs)
+    level: NDArray[np.float64] = cheapest[np.ix_(group, group)]
+    return level

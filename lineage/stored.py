@@ -1,0 +1,111 @@
+"""Stored measures as arrays: what inference works on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from db import measurements
+from lineage.family import FamilyMeasures, Layer, LayerKind
+from lineage.measure import METRIC_VERSION, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from sqlalchemy.orm import Session
+
+    from db.models import LayerMeasures, MeasureBatch
+
+_NUMBERS = ("squared_norm", "variance", "kurtosis")
+
+
+def load_measures(session: Session, family_id: int) -> FamilyMeasures:
+    """All measures of the current members of a family that were measured whole and have no failure since."""
+    batches = {batch.id: batch for batch in measurements.batches(session, family_id, METRIC_VERSION)}
+    failed = measurements.failed_members(session, family_id)
+    whole = {one for batch in batches.values() if batch.finished_at for one in batch.members if one not in batch.lost}
+    current = {member.revision_id for member in measurements.members(session, family_id)}
+    members = tuple(sorted((whole & current) - failed.keys()))
+    stored = measurements.load_layers(session, family_id, METRIC_VERSION)
+    rows = sorted({(layer.position, layer.id) for _, layer in stored})
+    place = {layer: index for index, (_, layer) in enumerate(rows)}
+    named = {layer.id: Layer(layer.name, tuple(layer.shape), LayerKind(layer.kind)) for _, layer in stored}
+    arrays = _Arrays(len(rows), members)
+    for measures, layer in stored:
+        arrays.take(measures, batches[measures.batch_id], place[layer.id])
+    return arrays.measures(tuple(named[layer] for _, layer in rows))
+
+
+class _Arrays:
+    """The arrays of FamilyMeasures while they are filled, batch by batch; a later batch overwrites an earlier one."""
+
+    def __init__(self, layers: int, members: Sequence[int]) -> None:
+        self._members = tuple(members)
+        self._place = {member: index for index, member in enumerate(members)}
+        each, pairs = (layers, len(members)), (layers, len(members), len(members))
+        self._count = np.zeros(each, dtype=np.int64)
+        self._zeros = np.zeros(each, dtype=np.int64)
+        self._numbers = {name: np.full(each, np.nan) for name in _NUMBERS}
+        self._digest = [[b""] * len(members) for _ in range(layers)]
+        self._squared = np.full(pairs, np.nan)
+        self._slope = np.full(pairs, np.nan, dtype=np.float32)
+        self._rank = np.full(pairs, -1, dtype=np.int32)
+
+    def take(self, row: LayerMeasures, batch: MeasureBatch, layer: int) -> None:
+        """Take one layer of one batch."""
+        new = [(index, self._place[one]) for index, one in enumerate(batch.members) if one in self._place]
+        old = [(index, self._place[one]) for index, one in enumerate(batch.against) if one in self._place]
+        for index, member in new:
+            self._count[layer, member] = row.count[index]
+            self._zeros[layer, member] = row.zeros[index]
+            self._digest[layer][member] = bytes(row.digest[index])
+            for name in _NUMBERS:
+                self._numbers[name][layer, member] = getattr(row, name)[index]
+        sizes = len(batch.members), len(batch.against)
+        self._spread(self._squared[layer], unpack(row.squared_distance, *sizes, "<f8"), new, old, 1)
+        self._spread(self._slope[layer], unpack(row.slope, *sizes, "<f4"), new, old, -1)
+        self._spread(self._rank[layer], unpack(row.rank, *sizes, "<i2"), new, old, 1)
+
+    @staticmethod
+    def _spread(
+        pairs: NDArray[Any],
+        packed: tuple[NDArray[Any], NDArray[Any]],
+        new: list[tuple[int, int]],
+        old: list[tuple[int, int]],
+        sign: int,
+    ) -> None:
+        """Write packed pair numbers into a symmetric (sign 1) or antisymmetric (sign -1) matrix."""
+        against, own = packed
+        rows, columns = [index for index, _ in new], [index for index, _ in old]
+        here, there = [place for _, place in new], [place for _, place in old]
+        block = against[np.ix_(rows, columns)]
+        pairs[np.ix_(here, there)] = block
+        pairs[np.ix_(there, here)] = sign * block.T
+        size = against.shape[0]
+        square = np.zeros((size, size), dtype=own.dtype)
+        square[np.triu_indices(size, 1)] = own
+        square += sign * square.T
+        pairs[np.ix_(here, here)] = square[np.ix_(rows, rows)]
+
+    def measures(self, layers: tuple[Layer, ...]) -> FamilyMeasures:
+        """The filled arrays. A member at no distance from itself has a zero there, unless it lacks the layer."""
+        index = np.arange(len(self._members))
+        here = self._count > 0
+        self._squared[:, index, index] = np.where(here, 0.0, np.nan)
+        self._slope[:, index, index] = np.nan
+        self._rank[:, index, index] = np.where(here, 0, -1)
+        return FamilyMeasures(
+            members=self._members,
+            layers=layers,
+            count=self._count,
+            digest=tuple(tuple(row) for row in self._digest),
+            squared_distance=self._squared,
+            slope=self._slope,
+            rank=self._rank,
+            zeros=self._zeros,
+            squared_norm=self._numbers["squared_norm"],
+            variance=self._numbers["variance"],
+            kurtosis=self._numbers["kurtosis"],
+        )
