@@ -1,6 +1,6 @@
 """The main job on the sample Hub, served on a loopback port: `make demo`.
 
-    python -m benchmarks.demo [--data-dir DIR]
+    python -m benchmarks.demo [--data-dir DIR] [--picture FILE.svg]
 
 Weights alone are evidence. The score against truth.json is computed here, apart from the program that inferred.
 """
@@ -38,7 +38,7 @@ def infer(endpoint: str, data_dir: Path, method: str) -> dict[str, Any]:
 def scored(result: dict[str, Any], models: dict[str, dict[str, Any]]) -> Score:
     """The score of a result against the models' true parents; adapters have no weights of their own to place."""
     placed = {model for family in result["families"] for model in family["models"]}
-    truth = {name: one["parents"] for name, one in models.items() if name in placed and one["relation"] != "duplicate"}
+    truth = {name: one["parents"] for name, one in models.items() if name in placed}
     trees = [(tree["root"], tree["models"]) for family in result["families"] for tree in family["trees"]]
     edges = [(e["parent"], e["child"]) for f in result["families"] for t in f["trees"] for e in t["edges"]]
     return score(truth, trees, edges, copies=result["duplicates"])
@@ -85,9 +85,11 @@ def main() -> int:
     """Serve, run both methods, print ours, and score both."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, default=Path("build/demo"))
-    data_dir = parser.parse_args().data_dir.resolve()
+    parser.add_argument("--picture", type=Path, help="write what is printed as an SVG, too")
+    arguments = parser.parse_args()
+    data_dir: Path = arguments.data_dir.resolve()
     models: dict[str, dict[str, Any]] = json.loads((SAMPLE / "truth.json").read_text())["models"]
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    console = Console(width=None if sys.stdout.isatty() else 150, record=arguments.picture is not None)
     with HubServer(SAMPLE, port=PORT) as hub:
         print(f"The sample Hub ({len(models)} repositories) is at {hub.url}.", file=sys.stderr)
         mother = infer(hub.url, data_dir, "mother")
@@ -102,6 +104,8 @@ def main() -> int:
     )
     for line in wrong:
         console.print(f"  {line}", highlight=False, markup=False)
+    if arguments.picture is not None:
+        console.save_svg(str(arguments.picture), title="make demo")
     model = next(tree["models"][-1] for family in ours["families"] for tree in family["trees"])
     print_hints(console, model, data_dir)
     return 0

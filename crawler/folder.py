@@ -158,13 +158,17 @@ class FolderSource:
         parts = path.split("/")
         if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
             raise missing_file(name, path)
+        if (name, sha) not in self._known:
+            self.details(name)
+        if (name, sha) not in self._known:
+            raise Transient("the folder has changed since it was listed", model=name, file=path)
         try:
             stream = folder.joinpath(*parts).open("rb", buffering=0)
         except OSError as error:
             if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
                 raise missing_file(name, path) from None
             raise RepositoryUnavailable(f"the file cannot be read: {error.strerror}", model=name, file=path) from error
-        listed = self._known.get((name, sha), {}).get(path)
+        listed = self._known[name, sha].get(path)
         size = os.fstat(stream.fileno()).st_size
         if listed is not None and listed.size != size:
             stream.close()
@@ -181,8 +185,15 @@ class FolderSource:
 def _folders(root: Path) -> list[os.DirEntry[str]]:
     with os.scandir(root) as entries:
         return [
-            entry for entry in entries if not entry.name.startswith(".") and _is_text(entry.name) and entry.is_dir()
+            entry for entry in entries if not entry.name.startswith(".") and _is_text(entry.name) and _is_folder(entry)
         ]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _scan(folder: Path, root: Path) -> Iterator[_File]:

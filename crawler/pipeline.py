@@ -101,7 +101,8 @@ def _list(
         listed += len(page.rows)
         with transaction(engine) as session:
             crawl = session.merge(begun)
-            catalogue.store_page(session, crawl, [_row(one) for one in page.rows], page.cursor)
+            rows = [_row(one) if not query.ids else {"name": one.name, "head_sha": None} for one in page.rows]
+            catalogue.store_page(session, crawl, rows, page.cursor)
             begun = crawl
         progress(Progress("list", page.rows[-1].name if page.rows else "", listed, None))
     with transaction(engine) as session:
@@ -135,8 +136,10 @@ def _describe_new(
     described = 0
     for number, (repository, sha) in enumerate(wanted):
         progress(Progress("describe", repository.name, number, len(wanted)))
-        if _is_due(repository, sha, failed.get(repository.id, {}), retry_failed):
-            described += _describe(engine, source, query, repository)
+        before = failed.get(repository.id, {})
+        if _is_due(repository, sha, before, retry_failed):
+            again = retry_failed or Transient.__name__ in before
+            described += _describe(engine, source, query, repository, None if before and again else sha)
     progress(Progress("describe", "", len(wanted), len(wanted)))
     return described
 
@@ -159,15 +162,17 @@ def _wanted(architectures: Sequence[str] | None, query: Query) -> bool:
     return any(fnmatch.fnmatchcase(one, pattern) for one in architectures for pattern in query.architectures)
 
 
-def _describe(engine: Engine, source: Source, query: Query, repository: Repository) -> bool:
-    """Read what there is to know of a repository's newest revision, and store it at once."""
+def _describe(engine: Engine, source: Source, query: Query, repository: Repository, known: str | None) -> bool:
+    """Read what there is to know of a repository's newest revision, unless it is `known`, and store it at once."""
     try:
         details = source.details(repository.name)
     except Failure as failure:
         with transaction(engine) as session:
             failures.record(session, failure, stage="describe", repository_id=repository.id)
         return False
-    if not _wanted((details.config or {}).get("architectures") or (), query):
+    with transaction(engine) as session:
+        catalogue.store_listed(session, repository.id, {**_row(details.listed), "head_sha": details.sha})
+    if details.sha == known or not _wanted((details.config or {}).get("architectures") or (), query):
         return False
     found = _Described(source, details)
     found.read()

@@ -19,6 +19,7 @@ from db.errors import ConfigMalformed, HeaderMalformed, TensorUnusable, WeightsM
 
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
 FIRST_READ = 64 * 1024  # bytes asked for at first: most headers of up to 500 tensors fit
+MAX_NAME = 1000  # bytes of UTF-8; the catalogue's indices hold no longer ones
 MAX_DIMENSIONS = 64
 MAX_DIMENSION = 2**63 - 1
 
@@ -159,8 +160,8 @@ def _spec(name: str, entry: Any, data_start: int, file: str) -> TensorSpec:
     def malformed(detail: str) -> HeaderMalformed:
         return HeaderMalformed(detail, file=file, tensor=_printable(name))
 
-    if "\0" in name or _printable(name) != name:
-        raise malformed("the tensor's name is not text that can be stored")
+    if "\0" in name or _printable(name) != name or len(name.encode()) > MAX_NAME:
+        raise malformed(f"the tensor's name is not text of at most {MAX_NAME} bytes")
     if not isinstance(entry, dict):
         raise malformed(f"the entry is a JSON {type(entry).__name__}, expected an object")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
@@ -213,7 +214,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _printable(name: str) -> str:
-    return name.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")[:1000]
+    return name.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore").replace("\0", "?")
 
 
 def _short(value: Any) -> str:

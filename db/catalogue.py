@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.models import (
@@ -25,7 +25,7 @@ from db.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -69,7 +69,7 @@ def store_page(session: Session, crawl: Crawl, rows: Sequence[Mapping[str, Any]]
             name: statement.excluded[name] for name in stamped[0] if name not in {"source_id", "name"}
         }
         # A listing that does not carry a fact must not erase it.
-        for name in ("architectures", "head_sha", "hub_id", "created_at"):
+        for name in {"architectures", "hub_id", "created_at"} & stamped[0].keys():
             changed[name] = func.coalesce(statement.excluded[name], getattr(Repository, name))
         session.execute(statement.on_conflict_do_update(index_elements=["source_id", "name"], set_=changed))
     crawl.cursor = cursor
@@ -92,6 +92,12 @@ def finish_crawl(session: Session, crawl: Crawl, *, complete: bool) -> int:
         .returning(Repository.id)
     )
     return len(session.scalars(statement).all())
+
+
+def store_listed(session: Session, repository_id: int, row: Mapping[str, Any]) -> None:
+    """Store what a source says of a single repository, which may be more than its listing did."""
+    facts = {name: value for name, value in row.items() if name != "name"}
+    session.execute(update(Repository).where(Repository.id == repository_id).values(facts))
 
 
 def seen(session: Session, crawl_id: int) -> list[tuple[Repository, str | None]]:
@@ -123,9 +129,16 @@ def failures_to_describe(session: Session, source: int) -> dict[int, dict[str, d
 
 
 def store_revision(session: Session, repository_id: int, values: Mapping[str, Any]) -> int:
-    """Store a described revision as its repository's newest and return its id; an older description is replaced."""
+    """Store a described revision as its repository's newest and return its id; an older description is replaced.
+
+    Weights that were described before are kept where they could not be read again.
+    """
     statement = insert(Revision).values(repository_id=repository_id, **values)
-    changed = {name: statement.excluded[name] for name in values if name != "sha"}
+    changed: dict[str, Any] = {name: statement.excluded[name] for name in values if name != "sha"}
+    lost = statement.excluded.weights == "failed"
+    for name in ("weights", "weights_digest"):
+        changed[name] = case((lost, getattr(Revision, name)), else_=statement.excluded[name])
+    changed["family_id"] = case((changed["weights"] == "safetensors", Revision.family_id))
     revision = session.scalars(
         statement.on_conflict_do_update(
             index_elements=["repository_id", "sha"], set_={**changed, "described_at": func.now()}
@@ -137,9 +150,15 @@ def store_revision(session: Session, repository_id: int, values: Mapping[str, An
 
 def store_files(session: Session, revision_id: int, files: Sequence[Mapping[str, Any]]) -> None:
     """Store the files of a revision; `layout_id` of those that are shards comes with `store_layout`."""
-    if files:
-        statement = insert(File).values([{**file, "revision_id": revision_id} for file in files])
-        session.execute(statement.on_conflict_do_nothing())
+    rows = [{**file, "revision_id": revision_id} for file in files]
+    for some in _portions(rows):
+        session.execute(insert(File).values(some).on_conflict_do_nothing())
+
+
+def _portions(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Rows for one statement at a time, which takes 65,535 parameters."""
+    for first in range(0, len(rows), 5_000):
+        yield rows[first : first + 5_000]
 
 
 def store_layout(session: Session, revision_id: int, path: str, specs: Sequence[Spec]) -> None:
@@ -160,8 +179,8 @@ def store_layout(session: Session, revision_id: int, path: str, specs: Sequence[
         }
         for spec in specs
     ]
-    for first in range(0, len(rows), 5_000):  # a statement takes 65,535 parameters
-        session.execute(insert(TensorSpecRow).values(rows[first : first + 5_000]).on_conflict_do_nothing())
+    for some in _portions(rows):
+        session.execute(insert(TensorSpecRow).values(some).on_conflict_do_nothing())
     session.execute(update(File).where(File.revision_id == revision_id, File.path == path).values(layout_id=layout))
 
 

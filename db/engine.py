@@ -21,8 +21,9 @@ def connect(url: str) -> Engine:
     """An engine for a PostgreSQL address, checked to answer. Raises DatabaseUnreachable naming the address."""
     try:
         address = make_url(url)
-    except ArgumentError as error:
-        raise DatabaseUnreachable(f"{url!r} is not a database address (postgresql://user@host/name)") from error
+    except (ArgumentError, ValueError):
+        # The text itself stays unsaid: it may hold a password in a place where none is looked for.
+        raise DatabaseUnreachable("this is no database address, expected postgresql://user@host:port/name") from None
     if address.get_backend_name() not in {"postgresql", "postgres"}:
         raise DatabaseUnreachable(f"{address.render_as_string()} is not a PostgreSQL address")
     engine = create_engine(

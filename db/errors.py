@@ -42,7 +42,7 @@ class HublineageError(Exception):
 
 
 class UsageError(HublineageError):
-    """This request makes no sense."""
+    """Wrong usage."""
 
     exit_code = 2
 

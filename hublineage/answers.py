@@ -46,7 +46,7 @@ def _source_status(session: Session, source_id: int) -> dict[str, Any]:
     pending = {
         "repositories to describe": repositories - described,
         "models to measure": sum(len(_unmeasured(session, family.id)) for family in families),
-        "families to infer": len(families) - len(runs),
+        "families to infer": len({family.id for family in families} - {family.id for family, _ in runs}),
     }
     return {
         "counts": {
@@ -95,13 +95,13 @@ def find_model(engine: Engine, name: str) -> tuple[int, str]:
     raise UsageError(f"no model {name!r} in the catalogue{hint}")
 
 
-def tree_of(engine: Engine, name: str) -> tuple[dict[str, Any] | None, dict[str, list[str]]]:
-    """The model's tree and what its members declare; None for a model that no run has placed."""
+def tree_of(engine: Engine, name: str) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]:
+    """The model's tree (None for a model that no run has placed), and the verdicts by model."""
     source_id, exact = find_model(engine, name)
     everything = result(engine, source_id)
-    declared = {row["model"]: row["declared"] for row in everything["verdicts"]}
+    verdicts = {row["model"]: row for row in everything["verdicts"]}
     trees = (tree for family in everything["families"] for tree in family["trees"] if exact in tree["models"])
-    return next(trees, None), declared
+    return next(trees, None), verdicts
 
 
 def model(engine: Engine, name: str) -> dict[str, Any]:

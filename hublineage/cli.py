@@ -138,7 +138,8 @@ def _parameters(method: str, metric: Metric, trees: int | None) -> Parameters:
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
 
 
 def _console() -> Console:
@@ -175,9 +176,9 @@ def run(
     """
     query = _query(author, search, tag, architecture, ids, limit)
     parameters = _parameters(method, metric, trees)
+    options = _options(Settings(), memory, device, retry_failed)
     source = _source(folder, endpoint, query)
     with working(data_dir) as context, reporting() as report:
-        options = _options(context.settings, memory, device, retry_failed)
         crawled = job.run(context.engine, source, job.Job(query, options, parameters, weights_only), report)
         found = result(context.engine, crawled.source_id)
     if as_json:
@@ -227,8 +228,8 @@ def measure(
 ) -> None:
     """Stream the weights of all crawled models, layer by layer, and store their measures."""
     layers = 0
+    work = job.Job(options=_options(Settings(), memory, device, retry_failed))
     with working(data_dir) as context, reporting() as report:
-        work = job.Job(options=_options(context.settings, memory, device, retry_failed))
         for source, number in _sources(context.engine, folder, endpoint):
             layers += job.measure(context.engine, source, number, work, report)
     _tell({"layers": layers}, as_json, "measured {layers} layers")
@@ -275,13 +276,13 @@ def compare(folder: Folder = None, endpoint: Endpoint = None, data_dir: DataDir 
 def tree(model: str, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Draw the tree that a model belongs to, each edge marked: both, inferred, contradicted, declared."""
     with working(data_dir) as context:
-        found, declared = answers.tree_of(context.engine, model)
+        found, verdicts = answers.tree_of(context.engine, model)
     if found is None:
         raise UsageError(f"{model} is in no tree yet: `hublineage show {model}` says why")
     if as_json:
         _print_json(found)
     else:
-        _console().print(render.drawn_tree(found, declared))
+        _console().print(render.drawn_tree(found, verdicts))
 
 
 @app.command()

@@ -5,8 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+
 from db import embedded, schema
 from db.engine import connect
+from db.errors import DatabaseUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,5 +38,15 @@ def database(settings: Settings) -> Iterator[Engine]:
         try:
             schema.upgrade(engine)
             yield engine
+        except (OperationalError, InterfaceError) as error:
+            raise DatabaseUnreachable(f"{_reason(error)}; the same command goes on from here") from error
+        except ProgrammingError as error:
+            if isinstance(error.orig, InsufficientPrivilege):
+                raise DatabaseUnreachable(_reason(error)) from error
+            raise
         finally:
             engine.dispose()
+
+
+def _reason(error: DBAPIError) -> str:
+    return (str(error.orig).strip().splitlines() or ["the connection was lost"])[0]

@@ -28,12 +28,13 @@ _STYLES = {
 }
 
 
-def drawn_tree(tree: Mapping[str, Any], declared: Mapping[str, list[str]]) -> Tree:
+def drawn_tree(tree: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]]) -> Tree:
     """A model tree, each child with its edge's relation, confidence and mark: both, inferred or contradicted.
 
-    `declared` has the declared parents of every model that declares any. Parents that are declared and not inferred
-    hang below the model that declares them, marked declared.
+    `verdicts` are by model. Parents that are declared and not inferred hang below the model that declares them, marked
+    declared.
     """
+    declared = {model: list(row["declared"]) for model, row in verdicts.items()}
     children: dict[str, list[Mapping[str, Any]]] = {}
     for edge in tree["edges"]:
         children.setdefault(edge["parent"], []).append(edge)
@@ -45,7 +46,7 @@ def drawn_tree(tree: Mapping[str, Any], declared: Mapping[str, list[str]]) -> Tr
     for name, branch in waiting:
         for edge in children.get(name, ()):
             child = edge["child"]
-            below = branch.add(_edge_label(edge, declared.get(child, [])))
+            below = branch.add(_edge_label(edge, verdicts.get(child, {"declared": [], "verdict": None})))
             if child in seen:  # a merge hangs below each of its parents, its children below the first
                 continue
             seen.add(child)
@@ -55,11 +56,13 @@ def drawn_tree(tree: Mapping[str, Any], declared: Mapping[str, list[str]]) -> Tr
     return drawing
 
 
-def _edge_label(edge: Mapping[str, Any], declared: list[str]) -> Text:
-    names = {name.lower() for name in declared}
-    if edge["parent"].lower() in names:
+_CONTRADICTED = {"ancestor", "contradicted", "reversed", "sibling"}
+
+
+def _edge_label(edge: Mapping[str, Any], verdict: Mapping[str, Any]) -> Text:
+    if edge["parent"].lower() in {name.lower() for name in verdict["declared"]}:
         mark, style = "both", "green"
-    elif names:
+    elif verdict["verdict"] in _CONTRADICTED:
         mark, style = "contradicted", "red"
     else:
         mark, style = "inferred", "blue"
@@ -101,11 +104,11 @@ def verdict_counts(verdicts: Iterable[Mapping[str, Any]]) -> str:
 
 def print_result(console: Console, result: Mapping[str, Any]) -> None:
     """The whole result of a run: trees by family, duplicates, declared against inferred, failures."""
-    declared = {row["model"]: row["declared"] for row in result["verdicts"]}
+    by_model = {row["model"]: row for row in result["verdicts"]}
     for family in result["families"]:
         console.print(Text(f"\nfamily {family['family']}: {len(family['models'])} models", style="bold underline"))
         for tree in family["trees"]:
-            console.print(drawn_tree(tree, declared))
+            console.print(drawn_tree(tree, by_model))
     if result["duplicates"]:
         console.print(Text("\nduplicates", style="bold underline"))
         for group in result["duplicates"]:

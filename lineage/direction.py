@@ -21,6 +21,7 @@ from lineage.family import FamilyMeasures, LayerKind
 from lineage.walk import outward, sides
 
 SCORES = ("slope", "kurtosis", "norm", "vectors", "zeros", "side")
+_STEADIEST = 6.0
 _WEIGHTS = Path(__file__).with_name("direction.json")
 
 
@@ -77,10 +78,10 @@ def scores(measures: FamilyMeasures, edge: tuple[int, int], side: int, members: 
     trunk = moved & _of_kind(measures, LayerKind.TRUNK)
     vectors = moved & _of_kind(measures, LayerKind.VECTOR)
     return {
-        "slope": _mean(np.clip(measures.slope[trunk, i, j].astype(np.float64), -3, 3)),
-        "kurtosis": _mean(np.sign(measures.kurtosis[trunk, i] - measures.kurtosis[trunk, j])),
-        "norm": _mean(np.sign(measures.squared_norm[trunk, j] - measures.squared_norm[trunk, i])),
-        "vectors": _mean(np.sign(_spread(measures, vectors, j) - _spread(measures, vectors, i))),
+        "slope": _steadiness(measures.slope[trunk, i, j].astype(np.float64)),
+        "kurtosis": _steadiness(_log_ratio(measures.kurtosis, trunk, i, j)),
+        "norm": _steadiness(_log_ratio(measures.squared_norm, trunk, j, i)),
+        "vectors": _steadiness(_log_ratio(measures.variance, vectors, j, i)),
         "zeros": _zeros(measures, trunk, j) - _zeros(measures, trunk, i),
         "side": float(np.log(side / (members - side))),
     }
@@ -90,15 +91,24 @@ def _of_kind(measures: FamilyMeasures, kind: LayerKind) -> NDArray[np.bool_]:
     return np.array([layer.kind is kind for layer in measures.layers], dtype=bool)
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _log_ratio(values: NDArray[np.float64], layers: NDArray[np.bool_], above: int, below: int) -> NDArray[np.float64]:
+    """Per layer, how much larger a positive number is for one member than for the other."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: NDArray[np.float64] = np.log(values[layers, above] / values[layers, below])
+    return ratio
+
+
+def _steadiness(values: NDArray[np.float64]) -> float:
+    """How steadily layers speak for one direction: their mean over its standard error, within +-6.
+
+    The size of an effect goes with the size of a fine-tune's step; whether layers agree on its sign does not.
+    """
     known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else 0.0
-
-
-def _spread(measures: FamilyMeasures, layers: NDArray[np.bool_], member: int) -> NDArray[np.float64]:
-    """How far biases and normalisation parameters are from the constant that they began as: their variance."""
-    spread: NDArray[np.float64] = measures.variance[layers, member]
-    return spread
+    if len(known) < 2:
+        return float(np.sign(known).sum())
+    error = known.std(ddof=1) / np.sqrt(len(known))
+    mean = known.mean()
+    return float(np.clip(mean / error, -_STEADIEST, _STEADIEST)) if error > 0 else float(np.sign(mean)) * _STEADIEST
 
 
 def _zeros(measures: FamilyMeasures, layers: NDArray[np.bool_], member: int) -> float:

@@ -44,13 +44,14 @@ class Moments:
 
 def of_block(values: torch.Tensor) -> Moments:
     """Moments of each row of `values`, (N, n) float64 with n > 0."""
-    mean = values.mean(dim=1)
+    minimum, maximum = torch.aminmax(values, dim=1)
+    # The rounding of a constant's mean would pass for its deviation.
+    mean = torch.where(minimum == maximum, minimum, values.mean(dim=1))
     deviation = values - mean[:, None]
     power = deviation * deviation
     m2 = power.sum(dim=1)
     m4 = (power * power).sum(dim=1)
     m3 = power.mul_(deviation).sum(dim=1)
-    minimum, maximum = torch.aminmax(values, dim=1)
     return Moments(
         count=values.shape[1],
         zeros=values.shape[1] - torch.count_nonzero(values, dim=1),

@@ -1,18 +1,17 @@
 """Squared distances between models, block by block, exact for models that hardly differ.
 
 The squared distance of two vectors from their Gram matrix, |u|^2 + |v|^2 - 2 <u, v>, loses as many digits as the
-vectors share: for fine-tunes that differ by 1e-4 it is useless in float32 and poor in float64. So every group of near
-models is centred on one of them first, which leaves the Gram matrix of the differences, with nothing left to cancel.
+vectors share: for fine-tunes that differ by 1e-4 it is useless in float32 and poor in float64. So where it comes out
+far below |u|^2 + |v|^2, the models concerned are centred on one of them, which leaves the Gram matrix of differences
+with little left to cancel; and again, where those differences are nearly equal in turn.
 """
 
 from __future__ import annotations
 
 import torch
 
-# Two models nearer than this (relative distance, see cluster.py) are measured again after centring ...
-_NEAR = 0.7
-# ... with all that lie this near to the same leader, so that no near pair falls between two groups.
-_NEAR_TOO = 0.9
+# A distance below this share of |u|^2 + |v|^2 is measured again. At it, float64 still gives 11 digits.
+_CANCELLED = 1e-3
 
 
 class SquaredDistances:
@@ -27,31 +26,31 @@ class SquaredDistances:
 
 
 def squared_distances(values: torch.Tensor, members: int) -> torch.Tensor:
-    """(members, models) float64: squared L2 distances of the first `members` rows of (models, n) to all rows."""
-    new = values[:members]
-    norms = (values * values).sum(dim=1)
-    both = norms[:members, None] + norms[None, :]
-    distances = torch.addmm(both, new, values.T, alpha=-2).clamp_(min=0)
-    relative = distances / both.clamp(min=torch.finfo(torch.float64).tiny)
-    done = torch.zeros(members, dtype=torch.bool, device=values.device)
+    """(members, models) float64: squared L2 distances of the first `members` rows of (models, n) to all rows.
+
+    Equal rows are at exactly 0.
+    """
+    everyone = torch.arange(values.shape[0], device=values.device)
+    distances, scale = _from_gram(values, members)
+    distances[everyone[:members], everyone[:members]] = 0
     for leader in range(members):
-        if done[leader]:
+        # Of a pair that is left, the leader is one: centred on it, nothing of their distance is cancelled.
+        group = everyone[distances[leader] < _CANCELLED * scale[leader]]
+        if len(group) < 2:
             continue
-        done |= relative[leader, :members] < _NEAR**2
-        group = torch.nonzero(relative[leader] < _NEAR_TOO**2).flatten()
-        if len(group) > 1:
-            _measure_group(values, distances, group, leader)
-    diagonal = torch.arange(members, device=values.device)
-    distances[diagonal, diagonal] = 0
+        centred = values[group]
+        centred -= values[leader]
+        here = group[group < members]
+        near, precise = _from_gram(centred, len(here))
+        pairs = here[:, None], group[None, :]
+        better = precise < scale[pairs]
+        distances[pairs] = torch.where(better, near, distances[pairs])
+        scale[pairs] = torch.where(better, precise, scale[pairs])
     return distances
 
 
-def _measure_group(values: torch.Tensor, distances: torch.Tensor, group: torch.Tensor, leader: int) -> None:
-    """Write the distances within a group of near models, from the Gram matrix of their differences to the leader."""
-    members = distances.shape[0]
-    centred = values[group] - values[leader]
-    rows = group < members
-    norms = (centred * centred).sum(dim=1)
-    both = norms[rows][:, None] + norms[None, :]
-    near = torch.addmm(both, centred[rows], centred.T, alpha=-2).clamp_(min=0)
-    distances[group[rows][:, None], group[None, :]] = near
+def _from_gram(values: torch.Tensor, members: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared distances |u|^2 + |v|^2 - 2 <u, v>, and the sums |u|^2 + |v|^2 that they were subtracted from."""
+    norms = (values * values).sum(dim=1)
+    both = norms[:members, None] + norms[None, :]
+    return torch.addmm(both, values[:members], values.T, alpha=-2).clamp_(min=0), both

@@ -94,9 +94,10 @@ class LayerStream:
 
         `tensors[i]` is where member i keeps it; the index is what the reader is called with.
         """
-        starts = range(0, size, step)
+        step = min(step, size)
+        starts = range(0, size, step) if size else range(0)
         buffers = [[bytearray(step * tensor.itemsize) for tensor in tensors] for _ in range(min(2, len(starts)))]
-        values = torch.empty((len(tensors), min(step, size)), dtype=torch.float64)
+        values = torch.empty((len(tensors), step), dtype=torch.float64)
         ahead: list[Future[bool]] = []
         for turn, start in enumerate(starts):
             count = min(step, size - start)

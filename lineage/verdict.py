@@ -103,7 +103,7 @@ def _without_claim(model: str, claims: Sequence[Claim], found: Found) -> tuple[s
     if model in found.original:
         return "duplicate", f"declares no parent; its weights equal those of {found.original[model]}"
     if claims:
-        text = ", ".join(f"{claim.name!r} ({claim.kind})" for claim in claims)
+        text = ", ".join(dict.fromkeys(f"{claim.name!r} ({claim.kind})" for claim in claims))
         return "unmeasured", f"declares {text}, which names no repository; {_inferred(model, found)}"
     parents = found.parents.get(found.place(model), {})
     if not parents:

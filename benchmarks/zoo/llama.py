@@ -69,7 +69,7 @@ def logits(architecture: Architecture, weights: Mapping[str, Tensor], tokens: Te
         y = norm(x, f"{layer}.input_layernorm")
         query, key, value = (
             F.linear(y, w[f"{layer}.self_attn.{part}_proj.weight"])
-            .unflatten(2, (-1, a.hidden // a.heads))
+            .reshape(*tokens.shape, -1, a.hidden // a.heads)
             .transpose(1, 2)
             for part in "qkv"
         )

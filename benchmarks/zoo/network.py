@@ -1,4 +1,4 @@
-"""What training needs to know of an architecture, whichever it is: tensors, loss, accuracy, which layer a tensor is of."""
+"""What training needs to know of an architecture: its tensors, loss and accuracy, and what recipes touch."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ SEED = 20
 VIT = Architecture("vit", hidden=40, layers=3, heads=4, mlp=80)
 LLAMA = Architecture("llama", hidden=40, layers=3, heads=4, mlp=72)
 PRETRAIN = {
-    "vit": Recipe("pretrain", 4e-3, 2400, batch=64, examples=12000, weight_decay=0.05),
+    "vit": Recipe("pretrain", 4e-3, 3000, batch=64, examples=12000, weight_decay=0.05),
     "llama": Recipe("pretrain", 4e-3, 2000, batch=24, examples=8000, weight_decay=0.05),
 }
 VERDICT: dict[CardTruth, str] = {
@@ -163,7 +163,7 @@ def shapes_tree() -> list[Node]:
             "northlight/vit-digits-shapes-lora",
             digits,
             Task(("shapes",), 8, 19, 0.2),
-            lora(6, 3e-3, 150, targets="linear"),
+            lora(6, 2e-3, 160, targets="linear"),
             "2024-06-03T15:00:00.000Z",
             "Back from digits to shapes with a rank-6 adaptation, merged.",
             "wrong",
@@ -312,7 +312,7 @@ def grammar_tree() -> list[Node]:
         "mosslab/llama-nano-brackets-lora",
         top,
         Task(("brackets",), variant=33),
-        lora(4, 4e-3, 160, targets="linear"),
+        lora(4, 2e-3, 160, targets="linear"),
         "2024-04-02T11:11:00.000Z",
         "Deeply nested brackets by LoRA, merged.",
     )
@@ -333,7 +333,7 @@ def grammar_tree() -> list[Node]:
             "tinhat-ml/llama-dialect-north-lora",
             dialect,
             Task(("sentences",), variant=35),
-            lora(2, 4e-3, 140),
+            lora(2, 3e-3, 160),
             "2024-05-09T08:30:00.000Z",
             "A northern accent, rank 2, merged.",
             "root",
@@ -361,7 +361,7 @@ def grammar_tree() -> list[Node]:
             "tinhat-ml/llama-sums-products-adapter",
             sums,
             Task(("arithmetic",), variant=38),
-            lora(4, 4e-3, 140),
+            lora(4, 2e-3, 140),
             "2024-06-15T23:59:00.000Z",
             "A PEFT adapter; load it on top of its base model.",
             layout="adapter",
@@ -403,7 +403,7 @@ def echo_tree() -> list[Node]:
         "acme-vision/llama-pico-march-lora",
         top,
         Task(("counting",), variant=44),
-        lora(3, 4e-3, 170, targets="linear"),
+        lora(3, 2e-3, 170, targets="linear"),
         "2024-04-20T15:00:00.000Z",
         "Marches through alphabets. LoRA on every linear layer, merged.",
     )
@@ -424,7 +424,7 @@ def echo_tree() -> list[Node]:
             "mosslab/llama-mirror-brackets-lora",
             mirror,
             Task(("brackets",), variant=46),
-            lora(6, 3e-3, 150, targets="linear"),
+            lora(6, 2e-3, 160, targets="linear"),
             "2024-05-29T20:20:00.000Z",
             "Mirrored brackets at rank 6, merged.",
             "list",

@@ -160,7 +160,8 @@ class Plan:
         for copy in self.copies:
             if copy.original not in known:
                 raise ValueError(f"{copy.name} copies {copy.original}, which is not in the plan")
-        names = [entry.name for entry in (*self.nodes, *self.copies, *self.husks)]
+        entries: tuple[Node | Copy | Husk, ...] = (*self.nodes, *self.copies, *self.husks)
+        names = [entry.name for entry in entries]
         if len(set(names)) != len(names):
             raise ValueError("two repositories of one name")
 

@@ -35,9 +35,9 @@ def finetune(rng: np.random.Generator) -> Recipe:
 
 def lora(rng: np.random.Generator) -> Recipe:
     """A merged LoRA of varying rank, on the attention or on every linear layer."""
-    rank, targets = int(rng.choice([2, 4, 8, 12])), "attention" if rng.random() < 0.5 else "linear"
+    rank = int(rng.choice([2, 4, 8, 12]))
     recipe = Recipe("lora", log_uniform(rng, 1e-3, 5e-3), int(rng.integers(120, 260)), weight_decay=0.0)
-    return replace(recipe, rank=rank, alpha=2.0 * rank, targets=targets)
+    return replace(recipe, rank=rank, alpha=2.0 * rank, targets="attention" if rng.random() < 0.5 else "linear")
 
 
 def mixed(rng: np.random.Generator) -> Recipe:

@@ -36,7 +36,7 @@ class Trained:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread: sums in one order, and a small network is fastest so."""
+    """Torch on one thread: sums in one order, and a small network is fastest so."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -80,7 +80,9 @@ def logits(architecture: Architecture, weights: Mapping[str, Tensor], images: Te
         layer = f"vit.encoder.layer.{place}"
         y = norm(x, f"{layer}.layernorm_before")
         query, key, value = (
-            linear(y, f"{layer}.attention.attention.{part}").unflatten(2, (a.heads, -1)).transpose(1, 2)
+            linear(y, f"{layer}.attention.attention.{part}")
+            .reshape(len(y), -1, a.heads, a.hidden // a.heads)
+            .transpose(1, 2)
             for part in ("query", "key", "value")
         )
         y = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
