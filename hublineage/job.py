@@ -18,6 +18,7 @@ from db import measurements
 from db.engine import transaction
 from db.errors import UsageError
 from db.models import SourceRow
+from lineage.arborescence import NoArborescence
 from lineage.compare import compare
 from lineage.infer import infer_family
 from lineage.measure import Options, measure_family
@@ -97,7 +98,10 @@ def infer(engine: Engine, source_id: int, job: Job, report: Reporter) -> list[in
     found = families(engine, source_id)
     for number, (family, name) in enumerate(found):
         report.step("infer", number, len(found), name)
-        runs.append(infer_family(engine, family, job.parameters, weights_only=job.weights_only))
+        try:
+            runs.append(infer_family(engine, family, job.parameters, weights_only=job.weights_only))
+        except NoArborescence as error:
+            raise UsageError(f"--trees {job.parameters.trees} joins models of {name} that do not compare") from error
     report.step("infer", len(found), len(found))
     return runs
 

@@ -194,7 +194,8 @@ def _ids(measures: FamilyMeasures, positions: Sequence[int]) -> tuple[int, ...]:
 
 def _by_mother(measures: FamilyMeasures, parameters: Parameters) -> Heritage:
     """The paper's trees. It states no confidence: an edge of its arborescence counts as decided."""
-    found = mother.recover(measures, metric=Metric(parameters.metric), trees=parameters.trees, c=parameters.c)
+    trees_asked = None if parameters.trees is None else min(parameters.trees, len(measures.members))
+    found = mother.recover(measures, metric=Metric(parameters.metric), trees=trees_asked, c=parameters.c)
     trees = []
     for tree in found:
         edges = [
