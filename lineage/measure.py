@@ -100,6 +100,7 @@ def _next_batch(engine: Engine, family_id: int, retry_failed: bool, tried: set[i
         begun = next((batch for batch in batches if batch.finished_at is None), None)
         if begun is None:
             old = {revision for batch in batches for revision in batch.members if revision not in batch.lost}
+            old -= failed.keys()  # one that was lost while others were measured against it is to be measured again
             waiting = {one for one, kind in failed.items() if not (retry_failed or kind == Transient.__name__)}
             new = _without_copies([m for m in members.values() if m.revision_id not in waiting | tried], old)
             if not new:
@@ -186,12 +187,12 @@ def _measure_one(
     tensors = [_stored(places[member.revision_id]) for member in reader.members]
     found = measure_layer(stream, layer, tensors, new, memory)
     with transaction(engine) as session:
-        for index, reason in found.unusable.items():
+        for index in sorted(found.unusable.keys() | reader.failed.keys()):
             member = reader.members[index]
             if member.revision_id in reader.lost:
                 continue
             failure = reader.failed.get(index) or TensorUnusable(
-                reason, file=tensors[index].file, tensor=tensors[index].name
+                found.unusable[index], file=tensors[index].file, tensor=tensors[index].name
             )
             failures.record(
                 session,

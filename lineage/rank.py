@@ -8,6 +8,8 @@ as rank.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 _EXACT = 512  # up to this side length all singular values are computed
@@ -16,8 +18,18 @@ _MARGIN = 1.1  # over the expected largest singular value of the rounding
 _RELATIVE = 4e-6  # of the largest singular value: what float32 arithmetic itself leaves
 _SEED = 20_260_000
 # Bits of the significand, the implicit one not counted.
-_SIGNIFICAND = {"F64": 52, "F32": 23, "F16": 10, "BF16": 7, "F8_E4M3": 3, "F8_E5M2": 2}
-_SMALLEST_EXPONENT = {"F16": -14, "F8_E4M3": -6, "F8_E5M2": -14}
+_SIGNIFICAND = {
+    "F64": 52,
+    "F32": 23,
+    "F16": 10,
+    "BF16": 7,
+    "F8_E4M3": 3,
+    "F8_E4M3FNUZ": 3,
+    "F8_E5M2": 2,
+    "F8_E5M2FNUZ": 2,
+}
+_SMALLEST_EXPONENT = {"F16": -14, "F8_E4M3": -6, "F8_E4M3FNUZ": -7, "F8_E5M2": -14, "F8_E5M2FNUZ": -15}
+_AT_ONCE = 1 << 18  # elements: what is computed on the way stays small beside the matrix
 
 
 def rounding(matrix: torch.Tensor, dtype: str) -> float:
@@ -25,11 +37,16 @@ def rounding(matrix: torch.Tensor, dtype: str) -> float:
     bits = _SIGNIFICAND.get(dtype)
     if bits is None or matrix.numel() == 0:
         return 0.0
-    _, exponent = torch.frexp(matrix.double())
-    exponent = (exponent - 1).clamp(min=_SMALLEST_EXPONENT.get(dtype, -126))
-    ulp = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent - bits)
-    ulp[matrix == 0] = 0
-    return float(torch.sqrt(torch.mean(ulp * ulp) / 12))
+    squares = 0.0
+    flat = matrix.reshape(-1)
+    for first in range(0, len(flat), _AT_ONCE):
+        piece = flat[first : first + _AT_ONCE]
+        _, exponent = torch.frexp(piece.double())
+        exponent = (exponent - 1).clamp(min=_SMALLEST_EXPONENT.get(dtype, -126))
+        ulp = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent - bits)
+        ulp[piece == 0] = 0
+        squares += float((ulp * ulp).sum())
+    return math.sqrt(squares / matrix.numel() / 12)
 
 
 def numerical_rank(difference: torch.Tensor, error: float) -> int:

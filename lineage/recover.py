@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from lineage import mother
 from lineage.cluster import THRESHOLD, clusters, duplicates, trunk_sums
 from lineage.direction import Rooted, root_tree
 from lineage.family import FamilyMeasures, LayerKind
+from lineage.learnt import learnt
 from lineage.mother import Metric
 from lineage.skeleton import LOW_RANK, skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
@@ -118,8 +120,8 @@ def _edges(
         edge = (parent, child) if forward else (child, parent)
         side = across[number[edge]]
         direction = float(likely[side if forward else ~side].sum())
-        margin, own = _margin(squared, side, members.index(parent), members.index(child))
-        adjacency = float(1.0 / (1.0 + np.exp(-_ADJACENCY_OFFSET - _ADJACENCY_SLOPE * margin)))
+        margin, own = edge_margin(squared, side, members.index(parent), members.index(child))
+        adjacency = float(expit(learnt().adjacency_offset + learnt().adjacency_slope * margin))
         confidence = float(np.clip(direction * adjacency, 0.0, 1.0))
         sign = 1.0 if forward else -1.0
         inferred.append(
@@ -142,13 +144,10 @@ def _edges(
     return inferred
 
 
-# Fitted on the zoos that benchmarks/direction.py names: how often a skeleton's edge is true, by its margin.
-_ADJACENCY_OFFSET = 1.5
-_ADJACENCY_SLOPE = 8.0
 _LARGEST_MARGIN = 3.0
 
 
-def _margin(squared: NDArray[np.float64], side: NDArray[np.bool_], parent: int, child: int) -> tuple[float, float]:
+def edge_margin(squared: NDArray[np.float64], side: NDArray[np.bool_], parent: int, child: int) -> tuple[float, float]:
     """Log of the squared distance of the best pair that could replace an edge over the edge's own, and the latter."""
     own = float(squared[parent, child])
     across = squared.copy()

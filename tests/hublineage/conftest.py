@@ -104,16 +104,23 @@ def one_line(answer: Answer) -> str:
 
 
 @pytest.fixture(scope="session")
-def new_database(server: str) -> NewDatabase:
-    """Makes a fresh, migrated database and returns its address."""
+def new_database(server: str) -> Iterator[NewDatabase]:
+    """Makes a fresh, migrated database and returns its address; all are dropped at the end."""
+    made: list[str] = []
+    control = server.replace(f"/{embedded.DATABASE}?", "/postgres?")
+    with psycopg.connect(control, autocommit=True) as connection:
+        # Nothing of these databases must outlive a crash of the machine.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
 
-    def make() -> str:
-        name = f"command_{next(_NUMBERS)}"
-        with psycopg.connect(server.replace(f"/{embedded.DATABASE}?", "/postgres?"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {embedded.DATABASE}".encode())
-        return server.replace(f"/{embedded.DATABASE}?", f"/{name}?")
+        def make() -> str:
+            made.append(f"command_{next(_NUMBERS)}")
+            connection.execute(f"CREATE DATABASE {made[-1]} TEMPLATE {embedded.DATABASE}".encode())
+            return server.replace(f"/{embedded.DATABASE}?", f"/{made[-1]}?")
 
-    return make
+        yield make
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def pretrained(seed: int, width: int = WIDTH) -> Tensors:
         shapes[f"blocks.{block}.mlp.weight"] = (2 * width, width)
         shapes[f"blocks.{block}.norm.weight"] = (width,)
     shapes["classifier.weight"] = (5, width)
-    return {name: _normal(rng, shape) for name, shape in shapes.items()}
+    return {name: _normal(rng, shape) + np.float32("norm" in name) for name, shape in shapes.items()}
 
 
 def trained_on(parent: Tensors, seed: int, rank: int | None = None) -> Tensors:
@@ -51,8 +51,8 @@ def trained_on(parent: Tensors, seed: int, rank: int | None = None) -> Tensors:
         if name.startswith("classifier"):
             child[name] = _normal(rng, values.shape)
         elif rank is None:
-            step = 0.1 * values.std() * rng.normal(size=values.shape)
-            child[name] = (0.995 * values + step).astype(np.float32)
+            step = 0.2 * values.std() * rng.normal(size=values.shape)
+            child[name] = (0.99 * values + step).astype(np.float32)
         elif name.startswith("blocks") and values.ndim == 2:
             change = rng.normal(size=(values.shape[0], rank)) @ rng.normal(size=(rank, values.shape[1]))
             child[name] = (values + 0.1 * values.std() * change).astype(np.float32)

@@ -1,12 +1,13 @@
-"""Learns how to weigh the evidence of direction, and says how well that works elsewhere.
+"""Learns how to weigh the evidence of edges and of their direction, and says how well that works elsewhere.
 
-    python -m benchmarks.direction --learn DIR ... --report DIR ... [--write]
+    python -m benchmarks.learn --learn DIR ... --report DIR ... [--write]
 
 Each DIR is a zoo (`python -m benchmarks.zoo split ...`) with its truth.json. The weights maximise the likelihood of the
 true roots of the learning zoos' trees and of random connected parts of them, down to single edges, so that neither the
 shape of whole trees nor their number of children is learnt by heart. Skeletons are the true ones: only direction is
-asked. What is reported on must not be learnt from; the same folder in both is refused. --write stores the weights,
-with their provenance, in lineage/direction.json.
+asked. How likely an edge of an inferred skeleton is true, by its margin over the best pair that could replace it, is a
+logistic regression. What is reported on must not be learnt from; the same folder in both is refused. --write stores the
+weights, with their provenance, in lineage/learnt.json.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from benchmarks.measured import measure_folder, read_truth
-from lineage import direction
+from lineage.cluster import trunk_sums
 from lineage.direction import SCORES, root_tree, scores
 from lineage.family import FamilyMeasures
+from lineage.learnt import FILE, learnt
+from lineage.recover import edge_margin
+from lineage.skeleton import skeleton
 from lineage.walk import Edges, outward, sides
 
 PARTS = 60  # random connected parts of each tree
 PENALTY = 0.02  # on the squared weights, per tree
-FILE = Path(direction.__file__).with_name("direction.json")
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,31 @@ def learn(trees: Sequence[TrueTree], seed: int = 0) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(SCORES, found.x, strict=True)}
 
 
+def margins(tree: TrueTree) -> list[tuple[float, bool]]:
+    """The margin of every edge of the tree's inferred skeleton, and whether the edge is true."""
+    members = sorted(tree.members)
+    edges = skeleton(tree.measures, members).edges
+    squared = trunk_sums(tree.measures, members).squared_distance
+    true = {frozenset(edge) for edge in tree.edges}
+    return [
+        (edge_margin(squared, side, members.index(edge[0]), members.index(edge[1]))[0], frozenset(edge) in true)
+        for edge, side in zip(edges, sides(members, edges), strict=True)
+    ]
+
+
+def learn_adjacency(found: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """Offset and slope of the log-odds that an edge is true, over its margin; the slope is not negative."""
+    margin = np.array([one for one, _ in found])
+    true = np.array([one for _, one in found], dtype=float)
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        logits = weights[0] + weights[1] * margin
+        return float(np.mean(np.logaddexp(0, logits) - true * logits)) + 1e-3 * float(weights @ weights)
+
+    found_weights = minimize(loss, np.array([1.0, 1.0]), bounds=[(None, None), (0.0, None)]).x
+    return {"offset": round(float(found_weights[0]), 4), "slope": round(float(found_weights[1]), 4)}
+
+
 def root_accuracy(trees: Sequence[TrueTree], seed: int = 1) -> dict[str, float]:
     """Share of roots found: of whole trees, of random parts, and of single edges (a coin gets one half)."""
     rng = np.random.default_rng(seed)
@@ -134,17 +162,19 @@ def main() -> int:
     parser.add_argument("--learn", type=Path, nargs="*", default=[], help="zoos to learn from")
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="zoos to report on")
     parser.add_argument("--data-dir", type=Path, help="keep the measures here; a scratch folder by default")
-    parser.add_argument("--write", action="store_true", help="store the weights in lineage/direction.json")
+    parser.add_argument("--write", action="store_true", help="store the weights in lineage/learnt.json")
     arguments = parser.parse_args()
     if both := {path.resolve() for path in arguments.learn} & {path.resolve() for path in arguments.report}:
         parser.error(f"learnt from and reported on: {', '.join(map(str, both))}")
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = arguments.data_dir or Path(scratch)
         if arguments.learn:
-            learnt = learn([tree for folder in arguments.learn for tree in true_trees(folder, data_dir)])
-            print(json.dumps(learnt))
+            trees = [tree for folder in arguments.learn for tree in true_trees(folder, data_dir)]
+            weights = learn(trees)
+            adjacency = learn_adjacency([one for tree in trees for one in margins(tree)])
+            print(json.dumps({"direction": weights, "adjacency": adjacency}))
             if arguments.write:
-                _write(learnt, [folder.name for folder in arguments.learn])
+                _write(weights, adjacency, [folder.name for folder in arguments.learn])
         for folder in arguments.report:
             trees = true_trees(folder, data_dir)
             shares = ", ".join(f"{name} {share:.3f}" for name, share in root_accuracy(trees).items())
@@ -152,18 +182,19 @@ def main() -> int:
     return 0
 
 
-def _write(learnt: dict[str, float], zoos: Sequence[str]) -> None:
+def _write(weights: dict[str, float], adjacency: dict[str, float], zoos: Sequence[str]) -> None:
     content: dict[str, Any] = {
-        "weights": learnt,
+        "direction": weights,
+        "adjacency": adjacency,
         "provenance": {
-            "command": "python -m benchmarks.direction --learn ... --write",
+            "command": "python -m benchmarks.learn --learn ... --write",
             "zoos": list(zoos),
             "parts": PARTS,
             "penalty": PENALTY,
         },
     }
     FILE.write_text(json.dumps(content, indent=2) + "\n")
-    direction.weights.cache_clear()
+    learnt.cache_clear()
 
 
 if __name__ == "__main__":
