@@ -8,28 +8,16 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from crawler.architecture import Architecture, CanonicalTensor, architecture
-from crawler.cards import Card, parse_card
+from crawler.architecture import CanonicalTensor
 from crawler.declared import declared_parents
+from crawler.describe import Description
 from crawler.families import families, family_name, representative, signature
-from crawler.plain import plain
-from crawler.safetensors_header import check_shards, join_shards, parse_index, read_header
-from crawler.weights import weight_files
 from db import catalogue, failures
 from db.engine import transaction
-from db.errors import (
-    CardMalformed,
-    ConfigMalformed,
-    Failure,
-    RepositoryUnavailable,
-    TensorUnusable,
-    Transient,
-    WeightsMissing,
-)
+from db.errors import Failure, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,13 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from crawler.families import Signature
-    from crawler.safetensors_header import Header, Index
-    from crawler.source import Details, Listed, Query, RemoteFile, Source
+    from crawler.source import Details, Listed, Query, Source
     from db.models import Repository
-
-CARD_LIMIT = 4 << 20  # bytes; larger ones are no model cards
-CONFIG_LIMIT = 4 << 20
-INDEX_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -174,7 +157,7 @@ def _describe(engine: Engine, source: Source, query: Query, repository: Reposito
         catalogue.store_listed(session, repository.id, {**_row(details.listed), "head_sha": details.sha})
     if details.sha == known or not _wanted((details.config or {}).get("architectures") or (), query):
         return False
-    found = _Described(source, details)
+    found = Description(source, details)
     found.read()
     with transaction(engine) as session:
         failures.resolve(session, repository.id, ["card", "describe"])
@@ -182,97 +165,7 @@ def _describe(engine: Engine, source: Source, query: Query, repository: Reposito
     return True
 
 
-class _Described:
-    """What was read of one revision, and what went wrong on the way."""
-
-    def __init__(self, source: Source, details: Details) -> None:
-        self._source = source
-        self._details = details
-        self._files = {file.path: file for file in details.files}
-        self.failures: list[tuple[str, Failure]] = []
-        self.card: Card | None = None
-        self.config = details.config
-        self.adapter_config: dict[str, Any] | None = None
-        self.weights = "failed"
-        self.headers: dict[str, Header] = {}
-        self.architecture: Architecture | None = None
-
-    def read(self) -> None:
-        """Read card, configuration and headers; what cannot be read is in `failures`."""
-        self._try("card", self._read_card)
-        self._try("describe", self._read_configs)
-        self._try("describe", self._read_headers)
-
-    def _try(self, stage: str, read: Callable[[], None]) -> None:
-        try:
-            read()
-        except Failure as failure:
-            failure.model = self._details.listed.name
-            self.failures.append((stage, failure))
-
-    def _small(self, path: str, limit: int) -> bytes:
-        return self._source.read_small(self._details.listed.name, self._details.sha, path, limit)
-
-    def _json(self, path: str) -> dict[str, Any]:
-        try:
-            value = plain(json.loads(self._small(path, CONFIG_LIMIT)))
-        except (ValueError, RecursionError) as error:
-            raise ConfigMalformed(f"no JSON: {error}", file=path) from error
-        if not isinstance(value, dict):
-            raise ConfigMalformed(f"expected an object, found {type(value).__name__}", file=path)
-        return value
-
-    def _read_card(self) -> None:
-        if self._details.card_data is not None:
-            self.card = Card(self._details.card_data)
-        if "README.md" not in self._files or self._details.listed.gated:
-            return
-        card = parse_card(self._small("README.md", CARD_LIMIT))
-        self.card = card if card.data is not None or self.card is None else Card(self.card.data, None, card.body)
-        if card.problem is not None:
-            raise CardMalformed(card.problem, file="README.md")
-
-    def _read_configs(self) -> None:
-        if "adapter_config.json" in self._files:
-            self.adapter_config = self._json("adapter_config.json")
-        if self.config is None and "config.json" in self._files:
-            self.config = self._json("config.json")
-
-    def _read_headers(self) -> None:
-        if self._details.listed.disabled:
-            raise RepositoryUnavailable("the Hub has disabled it")
-        try:
-            chosen = weight_files(list(self._files))
-        except WeightsMissing as failure:
-            # A shard that is missing is a fault; to hold no safetensors at all is a state.
-            self.weights = "failed" if failure.file else "none"
-            raise
-        index: Index | None = None
-        paths = chosen.files
-        if chosen.index is not None:
-            index = parse_index(self._small(chosen.index, INDEX_LIMIT), file=chosen.index)
-            check_shards(index, self._files, file=chosen.index)
-            paths = index.shards
-        headers = {path: self._header(self._files[path]) for path in paths}
-        joined = join_shards(headers, index)
-        has_adapter = "adapter_config.json" in self._files
-        found = architecture((spec for _, spec in joined.values()), self.config, has_adapter_config=has_adapter)
-        if found.kind == "unusable":
-            raise TensorUnusable(found.reason or "", file=paths[0] if len(paths) == 1 else None)
-        self.headers = headers
-        self.architecture = found
-        self.weights = "adapter" if found.kind == "adapter" else "safetensors"
-
-    def _header(self, file: RemoteFile) -> Header:
-        details = self._details
-
-        def read(start: int, stop: int) -> bytes:
-            return self._source.read_range(details.listed.name, details.sha, file.path, start, stop)
-
-        return read_header(read, file.size, file=file.path)
-
-
-def _store(session: Session, repository_id: int, details: Details, found: _Described) -> None:
+def _store(session: Session, repository_id: int, details: Details, found: Description) -> None:
     """Store a revision with its files, headers, declared parents and failures."""
     digest = _weights_digest(details, found)
     revision = catalogue.store_revision(
@@ -318,7 +211,7 @@ def _store(session: Session, repository_id: int, details: Details, found: _Descr
         failures.record(session, failure, stage=stage, repository_id=repository_id, revision_id=revision)
 
 
-def _weights_digest(details: Details, found: _Described) -> bytes | None:
+def _weights_digest(details: Details, found: Description) -> bytes | None:
     """A hash of the weight files' hashes, in the order of their names; None where the source does not tell them."""
     hashes = [file.sha256 for file in sorted(details.files, key=lambda one: one.path) if file.path in found.headers]
     if not hashes or not all(hashes):

@@ -102,7 +102,8 @@ def _next_batch(engine: Engine, family_id: int, retry_failed: bool, tried: set[i
             old = {revision for batch in batches for revision in batch.members if revision not in batch.lost}
             old -= failed.keys()  # one that was lost while others were measured against it is to be measured again
             waiting = {one for one, kind in failed.items() if not (retry_failed or kind == Transient.__name__)}
-            new = _without_copies([m for m in members.values() if m.revision_id not in waiting | tried], old)
+            copied = {members[one].weights_digest for one in old & members.keys()}
+            new = _without_copies([m for m in members.values() if m.revision_id not in waiting | tried | old], copied)
             if not new:
                 return None
             against = sorted((old & members.keys()) - set(new))
@@ -112,15 +113,14 @@ def _next_batch(engine: Engine, family_id: int, retry_failed: bool, tried: set[i
         return Batch(begun.id, len(begun.members), rows, frozenset(begun.lost))
 
 
-def _without_copies(members: list[Member], old: set[int]) -> list[int]:
-    """The members to measure: of several whose weight files are equal by their hashes, the first."""
-    known = {member.weights_digest for member in members if member.revision_id in old}
+def _without_copies(members: list[Member], known: set[bytes | None]) -> list[int]:
+    """Of several members whose weight files are equal by their hashes, the first; none whose hash is known."""
     chosen = []
+    seen = known - {None}
     for member in members:
-        if member.revision_id in old or (member.weights_digest is not None and member.weights_digest in known):
-            continue
-        known.add(member.weights_digest)
-        chosen.append(member.revision_id)
+        if member.weights_digest not in seen:
+            seen |= {member.weights_digest} - {None}
+            chosen.append(member.revision_id)
     return chosen
 
 

@@ -44,7 +44,7 @@ def pretrained(seed: int, width: int = WIDTH) -> Tensors:
 
 
 def trained_on(parent: Tensors, seed: int, rank: int | None = None) -> Tensors:
-    """A child: all weights moved and shrunk a little, or the blocks' matrices by a low-rank change; a head of its own."""
+    """A child with a head of its own: all weights moved and shrank a little, or the blocks' matrices by a low rank."""
     rng = np.random.default_rng(seed)
     child = dict(parent)
     for name, values in parent.items():
@@ -68,9 +68,7 @@ def lineage(seed: int = 0) -> dict[str, Tensors]:
     made: dict[str, Tensors] = {}
     for number, (name, (parent, rank)) in enumerate(LINEAGE.items()):
         made[name] = (
-            pretrained(1000 * seed + number)
-            if parent is None
-            else trained_on(made[parent], 1000 * seed + number, rank)
+            pretrained(1000 * seed + number) if parent is None else trained_on(made[parent], 1000 * seed + number, rank)
         )
     return made
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from conftest import Command, NewDatabase, finished, one_line, program, without_runs
+from commands import Command, NewDatabase, finished, one_line, program
 from small_models import LINEAGE, TRUE_EDGES, card, lineage, renamed, trained_on, write_lineage, write_model
 
 RESULT = {"families", "duplicates", "verdicts", "failures"}
@@ -36,7 +35,7 @@ def edges(result: Any) -> set[tuple[str, str, str]]:
 
 
 def counts(command: Command) -> dict[str, int]:
-    return {table: command.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+    return {table: command.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # noqa: S608  # our own names
 
 
 def check_shape(result: Any) -> None:
@@ -235,7 +234,6 @@ def test_a_changed_model_an_added_and_a_removed_one(command: Command, tmp_path: 
     (sizes,) = command.rows(
         "SELECT cardinality(members), cardinality(against) FROM measure_batches ORDER BY id DESC LIMIT 1"
     )
-    print(command.rows("SELECT id, members, against, lost FROM measure_batches"), command.rows("SELECT r.name, v.id, weights_digest FROM revisions v JOIN repositories r ON r.id=repository_id"))
     assert sizes == (2, 7)
     assert len(command.rows("SELECT 1 FROM measure_batches")) == 2
     # The history stays: both revisions of the changed model, the removed one with its old edges.

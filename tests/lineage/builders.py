@@ -30,7 +30,7 @@ def measured(
 ) -> FamilyMeasures:
     """What measuring would give, computed literally; members are numbered from `first_id` on.
 
-    `grids[i]` is the step that model i is rounded to: a rank counts what is above the rounding of the coarser of a pair.
+    `grids[i]` is the step that model i is rounded to; ranks count what is above the rounding of the coarser of a pair.
     """
     size, pairs = (len(layers), len(models)), (len(layers), len(models), len(models))
     numbers = {name: np.full(size, np.nan) for name in ("squared_norm", "variance", "kurtosis")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import builders
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,33 +26,7 @@ LAYERS = (
 
 
 def measured(models: list[Model]) -> FamilyMeasures:
-    """What measuring would give of distances and digests."""
-    shape = (len(LAYERS), len(models), len(models))
-    squared, norm = np.full(shape, np.nan), np.full(shape[:2], np.nan)
-    for n, layer in enumerate(LAYERS):
-        for i, model in enumerate(models):
-            if layer.name in model:
-                norm[n, i] = (model[layer.name] ** 2).sum()
-                for j, other in enumerate(models):
-                    if layer.name in other:
-                        squared[n, i, j] = ((model[layer.name] - other[layer.name]) ** 2).sum()
-    count = np.array([[layer.size if layer.name in model else 0 for model in models] for layer in LAYERS])
-    digest = tuple(
-        tuple(model[layer.name].tobytes() if layer.name in model else b"" for model in models) for layer in LAYERS
-    )
-    return FamilyMeasures(
-        members=tuple(range(10, 10 + len(models))),
-        layers=LAYERS,
-        count=count.reshape(shape[:2]),
-        squared_norm=norm,
-        variance=np.full(shape[:2], np.nan),
-        kurtosis=np.full(shape[:2], np.nan),
-        zeros=np.zeros(shape[:2], dtype=np.int64),
-        digest=digest,
-        squared_distance=squared,
-        slope=np.full(shape, np.nan, dtype=np.float32),
-        rank=np.full(shape, -1, dtype=np.int32),
-    )
+    return builders.measured(models, LAYERS, first_id=10)
 
 
 def root(rng: np.random.Generator) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import builders
 import networkx as nx
 import numpy as np
 import pytest
@@ -37,40 +38,7 @@ LAYERS = (
 
 
 def measured(models: list[Model], layers: tuple[Layer, ...] = LAYERS) -> FamilyMeasures:
-    """What measuring would give, by numpy."""
-    size, shape = (len(layers), len(models)), (len(layers), len(models), len(models))
-    squared, rank = np.full(shape, np.nan), np.full(shape, -1, dtype=np.int32)
-    norm, kurtosis = np.full(size, np.nan), np.full(size, np.nan)
-    for n, layer in enumerate(layers):
-        for i, model in enumerate(models):
-            if layer.name not in model:
-                continue
-            centred = model[layer.name] - model[layer.name].mean()
-            norm[n, i] = (model[layer.name] ** 2).sum()
-            kurtosis[n, i] = (centred**4).mean() / (centred**2).mean() ** 2
-            for j, other in enumerate(models):
-                if layer.name in other:
-                    delta = model[layer.name] - other[layer.name]
-                    squared[n, i, j] = (delta**2).sum()
-                    if len(layer.shape) > 1:
-                        rank[n, i, j] = np.linalg.matrix_rank(delta.reshape(len(delta), -1), tol=1e-9)
-    count = np.array([[layer.size if layer.name in model else 0 for model in models] for layer in layers])
-    digest = tuple(
-        tuple(model[layer.name].tobytes() if layer.name in model else b"" for model in models) for layer in layers
-    )
-    return FamilyMeasures(
-        members=tuple(range(len(models))),
-        layers=layers,
-        count=count,
-        squared_norm=norm,
-        variance=np.full(size, np.nan),
-        kurtosis=kurtosis,
-        zeros=np.zeros(size, dtype=np.int64),
-        digest=digest,
-        squared_distance=squared,
-        slope=np.full(shape, np.nan, dtype=np.float32),
-        rank=rank,
-    )
+    return builders.measured(models, layers)
 
 
 def family(rng: np.random.Generator, trees: int, members: int, kind: Metric = Metric.FINE_TUNE) -> list[Model]:

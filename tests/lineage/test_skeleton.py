@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import builders
 import networkx as nx
 import numpy as np
 import pytest
@@ -32,33 +33,7 @@ GRID = 2.0**-4
 
 
 def measured(models: list[Model], grids: list[float] | None = None) -> FamilyMeasures:
-    """What measuring would give; the rank's threshold is the rounding floor of the coarser of a pair."""
-    size, shape = (len(LAYERS), len(models)), (len(LAYERS), len(models), len(models))
-    squared, norm, rank = np.full(shape, np.nan), np.full(size, np.nan), np.full(shape, -1, dtype=np.int32)
-    grid = np.array(grids or [0.0] * len(models))
-    for n, layer in enumerate(LAYERS):
-        present = [i for i, model in enumerate(models) if layer.name in model]
-        for i in present:
-            norm[n, i] = (models[i][layer.name] ** 2).sum()
-            for j in present:
-                delta = models[i][layer.name] - models[j][layer.name]
-                squared[n, i, j] = (delta**2).sum()
-                if delta.ndim == 2:
-                    noise = max(grid[i], grid[j]) / np.sqrt(12) * 1.5
-                    rank[n, i, j] = np.linalg.matrix_rank(delta, tol=max(EXACT, noise * sum(np.sqrt(delta.shape))))
-    return FamilyMeasures(
-        members=tuple(range(len(models))),
-        layers=LAYERS,
-        count=np.array([[layer.size if layer.name in model else 0 for model in models] for layer in LAYERS]),
-        squared_norm=norm,
-        variance=np.full(size, np.nan),
-        kurtosis=np.full(size, np.nan),
-        zeros=np.zeros(size, dtype=np.int64),
-        digest=tuple(tuple(model.get(layer.name, np.empty(0)).tobytes() for model in models) for layer in LAYERS),
-        squared_distance=squared,
-        slope=np.full(shape, np.nan, dtype=np.float32),
-        rank=rank,
-    )
+    return builders.measured(models, LAYERS, grids=grids)
 
 
 def root(rng: np.random.Generator) -> Model:

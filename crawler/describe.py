@@ -1,0 +1,120 @@
+"""Reads what there is to know of one revision without its weights: card, configurations, headers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from crawler.architecture import Architecture, architecture
+from crawler.cards import Card, parse_card
+from crawler.plain import plain
+from crawler.safetensors_header import check_shards, join_shards, parse_index, read_header
+from crawler.weights import weight_files
+from db.errors import (
+    CardMalformed,
+    ConfigMalformed,
+    Failure,
+    RepositoryUnavailable,
+    TensorUnusable,
+    WeightsMissing,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crawler.safetensors_header import Header, Index
+    from crawler.source import Details, RemoteFile, Source
+
+CARD_LIMIT = 4 << 20  # bytes; larger ones are no model cards
+CONFIG_LIMIT = 4 << 20
+INDEX_LIMIT = 64 << 20
+
+
+class Description:
+    """What was read of one revision; what went wrong on the way is in `failures`, with its stage."""
+
+    def __init__(self, source: Source, details: Details) -> None:
+        self._source = source
+        self._details = details
+        self._files = {file.path: file for file in details.files}
+        self.failures: list[tuple[str, Failure]] = []
+        self.card: Card | None = None
+        self.config = details.config
+        self.adapter_config: dict[str, Any] | None = None
+        self.weights = "failed"
+        self.headers: dict[str, Header] = {}
+        self.architecture: Architecture | None = None
+
+    def read(self) -> None:
+        """Read card, configuration and headers; what cannot be read is in `failures`."""
+        self._try("card", self._read_card)
+        self._try("describe", self._read_configs)
+        self._try("describe", self._read_headers)
+
+    def _try(self, stage: str, read: Callable[[], None]) -> None:
+        try:
+            read()
+        except Failure as failure:
+            failure.model = self._details.listed.name
+            self.failures.append((stage, failure))
+
+    def _small(self, path: str, limit: int) -> bytes:
+        return self._source.read_small(self._details.listed.name, self._details.sha, path, limit)
+
+    def _json(self, path: str) -> dict[str, Any]:
+        try:
+            value = plain(json.loads(self._small(path, CONFIG_LIMIT)))
+        except (ValueError, RecursionError) as error:
+            raise ConfigMalformed(f"no JSON: {error}", file=path) from error
+        if not isinstance(value, dict):
+            raise ConfigMalformed(f"expected an object, found {type(value).__name__}", file=path)
+        return value
+
+    def _read_card(self) -> None:
+        if self._details.card_data is not None:
+            self.card = Card(self._details.card_data)
+        if "README.md" not in self._files or self._details.listed.gated:
+            return
+        card = parse_card(self._small("README.md", CARD_LIMIT))
+        self.card = card if card.data is not None or self.card is None else Card(self.card.data, None, card.body)
+        if card.problem is not None:
+            raise CardMalformed(card.problem, file="README.md")
+
+    def _read_configs(self) -> None:
+        if "adapter_config.json" in self._files:
+            self.adapter_config = self._json("adapter_config.json")
+        if self.config is None and "config.json" in self._files:
+            self.config = self._json("config.json")
+
+    def _read_headers(self) -> None:
+        if self._details.listed.disabled:
+            raise RepositoryUnavailable("the Hub has disabled it")
+        try:
+            chosen = weight_files(list(self._files))
+        except WeightsMissing as failure:
+            # A shard that is missing is a fault; to hold no safetensors at all is a state.
+            self.weights = "failed" if failure.file else "none"
+            raise
+        index: Index | None = None
+        paths = chosen.files
+        if chosen.index is not None:
+            index = parse_index(self._small(chosen.index, INDEX_LIMIT), file=chosen.index)
+            check_shards(index, self._files, file=chosen.index)
+            paths = index.shards
+        headers = {path: self._header(self._files[path]) for path in paths}
+        joined = join_shards(headers, index)
+        has_adapter = "adapter_config.json" in self._files
+        found = architecture((spec for _, spec in joined.values()), self.config, has_adapter_config=has_adapter)
+        if found.kind == "unusable":
+            raise TensorUnusable(found.reason or "", file=paths[0] if len(paths) == 1 else None)
+        self.headers = headers
+        self.architecture = found
+        self.weights = "adapter" if found.kind == "adapter" else "safetensors"
+
+    def _header(self, file: RemoteFile) -> Header:
+        details = self._details
+
+        def read(start: int, stop: int) -> bytes:
+            return self._source.read_range(details.listed.name, details.sha, file.path, start, stop)
+
+        return read_header(read, file.size, file=file.path)
