@@ -27,7 +27,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from benchmarks.measured import measure_folder, read_truth
-from lineage.cluster import trunk_sums
+from lineage.cluster import THRESHOLD, trunk_sums
 from lineage.direction import SCORES, root_tree, scores
 from lineage.family import FamilyMeasures
 from lineage.learnt import FILE, learnt
@@ -121,7 +121,7 @@ def margins(tree: TrueTree) -> list[tuple[float, bool]]:
     """The margin of every edge of the tree's inferred skeleton, and whether the edge is true."""
     members = sorted(tree.members)
     edges = skeleton(tree.measures, members).edges
-    squared = trunk_sums(tree.measures, members).squared_distance
+    squared = trunk_sums(tree.measures, members, related=THRESHOLD).squared_distance
     true = {frozenset(edge) for edge in tree.edges}
     return [
         (edge_margin(squared, side, members.index(edge[0]), members.index(edge[1]))[0], frozenset(edge) in true)

@@ -48,18 +48,24 @@ def default_data_dir() -> Path:
 
 def start(data_dir: Path) -> str:
     """Start the server of a data folder if it is not running; return the address of the hublineage database."""
-    server = _server(data_dir)
-    address = str(server.get_uri())
-    try:
-        with psycopg.connect(address, autocommit=True) as connection:
-            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if known is None:
-                # Two processes may get here at once: the loser's error says that the database is there.
-                with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                    connection.execute(f"CREATE DATABASE {DATABASE}")
-    except psycopg.OperationalError as error:
-        raise DatabaseUnreachable(f"the embedded server in {data_dir}: {error}") from error
-    return str(server.get_uri(database=DATABASE))
+    for attempt in range(_START_TRIES):
+        server = _server(data_dir)
+        try:
+            with psycopg.connect(str(server.get_uri()), autocommit=True) as connection:
+                known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                if known is None:
+                    # Two processes may get here at once: the loser's error says that the database is there.
+                    with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                        connection.execute(f"CREATE DATABASE {DATABASE}")
+        except psycopg.OperationalError as error:
+            if attempt == _START_TRIES - 1:
+                reason = str(error).strip().splitlines()[0]
+                raise DatabaseUnreachable(f"the embedded server in {data_dir}: {reason}") from error
+            # After kill -9 of the server its old process looks alive for about a second.
+            time.sleep(0.5 * (attempt + 1))
+        else:
+            return str(server.get_uri(database=DATABASE))
+    raise AssertionError
 
 
 def _server(data_dir: Path) -> PostgresServer:
@@ -99,7 +105,7 @@ def _started(folder: Path, data_dir: Path) -> PostgresServer:
             server = get_server(folder, cleanup_mode=None, start=False)
             server.start()
         except (subprocess.SubprocessError, AssertionError, OSError) as error:
-            # After kill -9 of the server its old process looks alive for about a second.
+            # The old server, killed, may still hold what the new one needs.
             if attempt == _START_TRIES - 1:
                 raise DatabaseUnreachable(f"the embedded server in {data_dir} does not start: {error}") from error
             time.sleep(0.5 * (attempt + 1))
@@ -114,16 +120,15 @@ def psql_program() -> Path:
 
 
 def is_running(data_dir: Path) -> bool:
-    """Whether the server of a data folder answers."""
+    """Whether the server of a data folder is there."""
     pid_file = data_dir / "postgres" / "postmaster.pid"
     try:
-        pid = int(pid_file.read_text().splitlines()[0])
-        os.kill(pid, 0)
-    except PermissionError:
+        process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.AccessDenied:
         return True
-    except (OSError, ValueError, IndexError):
+    except (psutil.Error, OSError, ValueError, IndexError):
         return False
-    return True
 
 
 def stop(data_dir: Path) -> bool:
@@ -131,7 +136,8 @@ def stop(data_dir: Path) -> bool:
     _keep_marker(data_dir).unlink(missing_ok=True)
     if not is_running(data_dir):
         return False
-    _server(data_dir).stop()
+    with suppress(psutil.NoSuchProcess):  # it ended by itself just now
+        _server(data_dir).stop()
     return True
 
 

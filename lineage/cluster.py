@@ -40,7 +40,12 @@ def trunk_layers(measures: FamilyMeasures, members: Sequence[int]) -> NDArray[np
 
 
 def trunk_sums(
-    measures: FamilyMeasures, members: Sequence[int] | None = None, *, shared_share: float = SHARED_SHARE
+    measures: FamilyMeasures,
+    members: Sequence[int] | None = None,
+    *,
+    shared_share: float = SHARED_SHARE,
+    related: float | None = None,
+    kindred_share: float = 0.5,
 ) -> TrunkSums:
     """Return the sums over trunk layers for all pairs of `members` (default: all of the family).
 
@@ -48,6 +53,10 @@ def trunk_sums(
     has, only they are summed, so that all pairs are measured on the same coordinates. Else (one odd member would
     leave too little to compare) each pair is summed over the layers that both have: the sums of two pairs are then
     comparable only after division by `elements` or `squared_norms`.
+
+    With `related`, layers in which less than `kindred_share` of the pairs (and not one of them) are nearer than that
+    relative distance are left out, unless too little would remain: a head under a name that does not tell, drawn anew
+    for each task, would drown the rest.
     """
     chosen = list(range(len(measures.members)) if members is None else members)
     has = trunk_layers(measures, chosen)
@@ -56,6 +65,10 @@ def trunk_sums(
     anywhere = np.asarray(has.any(axis=1))
     if everywhere.any() and sizes[everywhere].sum() >= shared_share * sizes[anywhere].sum():
         has &= everywhere[:, None]
+    if related is not None:
+        kindred = _kindred_layers(measures, chosen, has, related, kindred_share)
+        if sizes[kindred].sum() >= shared_share * sizes[has.any(axis=1)].sum():
+            has &= kindred[:, None]
     used = np.flatnonzero(has.any(axis=1))
     present = has[used].astype(np.int64)
     norms = np.where(has[used], measures.squared_norm[used][:, chosen], 0.0)
@@ -67,6 +80,22 @@ def trunk_sums(
     squared[np.isnan(squared) | (elements == 0)] = np.inf
     np.fill_diagonal(squared, 0.0)
     return TrunkSums(squared, half + half.T, elements)
+
+
+def _kindred_layers(
+    measures: FamilyMeasures, chosen: list[int], has: NDArray[np.bool_], related: float, share: float
+) -> NDArray[np.bool_]:
+    """(L,) the layers in which at least this share of the pairs, and one of them, are nearer than `related`."""
+    kindred = np.zeros(len(has), dtype=bool)
+    pairs = np.triu_indices(len(chosen), 1)
+    for layer in np.flatnonzero(has.any(axis=1)):
+        norms = measures.squared_norm[layer, chosen]
+        squared = measures.squared_distance[layer][np.ix_(chosen, chosen)][pairs]
+        near = squared < related**2 * (norms[pairs[0]] + norms[pairs[1]])
+        near |= squared == 0
+        both = has[layer][pairs[0]] & has[layer][pairs[1]]
+        kindred[layer] = near[both].sum() >= max(1, share * both.sum())
+    return kindred
 
 
 def relative_distance(sums: TrunkSums) -> NDArray[np.float64]:
@@ -81,7 +110,9 @@ def clusters(measures: FamilyMeasures, threshold: float = THRESHOLD) -> Clusters
 
     Their number need not be known. A member without any relative is a cluster of one.
     """
-    return linked_below(relative_distance(trunk_sums(measures)), threshold)
+    # A layer in which nobody is near anybody says nothing of who is a relative.
+    sums = trunk_sums(measures, related=threshold, kindred_share=0.0)
+    return linked_below(relative_distance(sums), threshold)
 
 
 def linked_below(distance: NDArray[np.float64], threshold: float) -> Clusters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -171,7 +172,8 @@ def _ranks(
                 continue
             difference = values[member].to(torch.float64, copy=True)
             difference -= values[other]
-            found[member, other] = rank.numerical_rank(difference, max(rounding[member], rounding[other]))
+            # Each was rounded for itself, but for a parent on its child's grid, of which this is on the safe side.
+            found[member, other] = rank.numerical_rank(difference, math.hypot(rounding[member], rounding[other]))
             if other < members:
                 found[other, member] = found[member, other]
     return found

@@ -32,7 +32,6 @@ def squared_distances(values: torch.Tensor, members: int) -> torch.Tensor:
     """
     everyone = torch.arange(values.shape[0], device=values.device)
     distances, scale = _from_gram(values, members)
-    distances[everyone[:members], everyone[:members]] = 0
     for leader in range(members):
         # Of a pair that is left, the leader is one: centred on it, nothing of their distance is cancelled.
         group = everyone[distances[leader] < _CANCELLED * scale[leader]]
@@ -46,6 +45,7 @@ def squared_distances(values: torch.Tensor, members: int) -> torch.Tensor:
         better = precise < scale[pairs]
         distances[pairs] = torch.where(better, near, distances[pairs])
         scale[pairs] = torch.where(better, precise, scale[pairs])
+    distances[everyone[:members], everyone[:members]] = 0
     return distances
 
 

@@ -111,7 +111,7 @@ def _edges(
     if not edges:
         return []
     across = sides(members, edges)
-    squared = trunk_sums(measures, members).squared_distance
+    squared = trunk_sums(measures, members, related=THRESHOLD).squared_distance
     likely = np.array([rooted.probabilities[member] for member in members])
     number = {edge: index for index, edge in enumerate(edges)}
     inferred = []

@@ -42,7 +42,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.csgraph import minimum_spanning_tree as csgraph_tree
 
-from lineage.cluster import trunk_layers, trunk_sums
+from lineage.cluster import THRESHOLD, trunk_layers, trunk_sums
 from lineage.family import FamilyMeasures
 
 LOW_RANK = 0.25
@@ -72,7 +72,7 @@ def skeleton(
     Raises ValueError if members cannot be joined because they share no layer: not with what `lineage.cluster` gives.
     """
     chosen = tuple(members)
-    sums = trunk_sums(measures, chosen)
+    sums = trunk_sums(measures, chosen, related=THRESHOLD)
     # Where pairs are summed over different layers, all are brought to the size of the largest sum.
     scale = np.divide(sums.elements.max(), sums.elements, out=np.ones(sums.elements.shape), where=sums.elements > 0)
     squared = sums.squared_distance * scale

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from lineage import moments
 
 def of_blocks(values: NDArray[np.float64], cuts: list[int]) -> moments.Moments:
     edges = [0, *sorted({cut % values.shape[1] for cut in cuts} - {0}), values.shape[1]]
-    blocks = [torch.from_numpy(values[:, a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    blocks = [torch.from_numpy(values[:, a:b]) for a, b in pairwise(edges)]
     return reduce(moments.merge, (moments.of_block(block) for block in blocks))
 
 

@@ -27,7 +27,7 @@ def low_rank(generator: torch.Generator, rows: int, columns: int, of: int, share
 
 def measured(a: torch.Tensor, b: torch.Tensor, dtype: str) -> int:
     """As measure_layer does it for two tensors stored as `dtype`."""
-    error = max(rank.rounding(a, dtype), rank.rounding(b, dtype))
+    error = math.hypot(rank.rounding(a, dtype), rank.rounding(b, dtype))
     return rank.numerical_rank(a.double() - b.double(), error)
 
 
@@ -53,7 +53,7 @@ def test_the_rank_of_a_merged_adapter_is_found_in_every_format(
 
 
 @pytest.mark.parametrize("dtype", sorted(FORMATS))
-@pytest.mark.parametrize(("shape", "of"), [((600, 640), 1), ((600, 640), 32), ((520, 1_400), 16)])
+@pytest.mark.parametrize(("shape", "of"), [((600, 640), 1), ((600, 640), 32), ((520, 700), 16)])
 def test_the_rank_of_a_large_matrix_is_found_from_random_probes(shape: tuple[int, int], of: int, dtype: str) -> None:
     generator = torch.Generator().manual_seed(5)
     parent = stored(matrix(generator, *shape), dtype)
@@ -76,7 +76,7 @@ def test_a_full_fine_tune_has_full_rank(shape: tuple[int, int], dtype: str) -> N
 def test_a_cast_has_rank_nothing(shape: tuple[int, int], coarse: str) -> None:
     fine = stored(matrix(torch.Generator().manual_seed(7), *shape), "F32")
     cast = stored(fine, coarse)
-    error = max(rank.rounding(fine, "F32"), rank.rounding(cast, coarse))
+    error = math.hypot(rank.rounding(fine, "F32"), rank.rounding(cast, coarse))
     assert rank.numerical_rank(fine.double() - cast.double(), error) == 0
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lineage.cluster import clusters
 from lineage.family import FamilyMeasures, Layer, LayerKind
 from lineage.skeleton import rank_costs, skeleton, spanning_tree
 
@@ -272,3 +273,17 @@ def test_later_costs_decide_only_between_equal_earlier_ones_and_index_between_eq
     assert spanning_tree(first, second) == ((0, 1), (0, 3), (2, 3))
     assert spanning_tree(first) == ((0, 1), (0, 2), (0, 3))
     assert spanning_tree(np.zeros((3, 3))) == ((0, 1), (0, 2))
+
+
+def test_heads_under_names_that_do_not_tell_are_known_by_their_being_strangers() -> None:
+    rng = np.random.default_rng(5)
+    layers = (Layer("0", (48, 48), LayerKind.TRUNK), Layer("2", (10, 48), LayerKind.TRUNK))
+    parents = [-1, 0, 0, 0, 1, 1, 2, 3, -1]
+    models: list[Model] = []
+    for parent in parents:
+        body = rng.normal(size=(48, 48)) if parent < 0 else models[parent]["0"] + rng.normal(0, 0.05, (48, 48))
+        models.append({"0": body, "2": rng.normal(0, 3.0, (10, 48))})  # a new, loud head for every task
+    measures = builders.measured(models, layers)
+    assert clusters(measures) == (tuple(range(8)), (8,))
+    found = skeleton(measures, range(8))
+    assert found.edges == tuple(sorted((parent, child) for child, parent in enumerate(parents) if parent >= 0))
