@@ -125,6 +125,9 @@ class FolderSource:
             _check_end(stream, start + len(target), name, path)
             _fill(stream, start, target, name, path)
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def _names(self) -> list[str]:
         try:
             return sorted(

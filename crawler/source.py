@@ -97,3 +97,6 @@ class Source(Protocol):
 
     def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes from `start` on, verified, without a second copy of them in memory."""
+
+    def close(self) -> None:
+        """Let go of connections."""

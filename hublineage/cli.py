@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,17 +110,18 @@ def _source(folder: Path | None, endpoint: str | None, query: Query) -> Source:
     return HubSource(endpoint or Settings().endpoint)
 
 
-def _sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[Source, int]]:
-    """The sources that were crawled: the one that is named, or all of them."""
+def _sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[str, int]]:
+    """Names and ids of the sources that were crawled: of the one that is named, or of all of them."""
     known = job.known_sources(engine)
     if folder is not None or endpoint is not None:
-        source = _source(folder, endpoint, Query(limit=1))
-        if source.name not in known:
-            raise UsageError(f"{source.name} was not crawled yet: hublineage crawl comes first")
-        return [(source, known[source.name])]
+        with closing(_source(folder, endpoint, Query(limit=1))) as source:
+            name = source.name
+        if name not in known:
+            raise UsageError(f"{name} was not crawled yet: hublineage crawl comes first")
+        return [(name, known[name])]
     if not known:
         raise NothingToDo("the catalogue is empty: hublineage crawl comes first")
-    return [(job.open_source(name), number) for name, number in sorted(known.items())]
+    return sorted(known.items())
 
 
 def _options(settings: Settings, memory: str | None, device: str | None, retry_failed: bool) -> Options:
@@ -178,7 +179,7 @@ def run(
     parameters = _parameters(method, metric, trees)
     options = _options(Settings(), memory, device, retry_failed)
     source = _source(folder, endpoint, query)
-    with working(data_dir) as context, reporting() as report:
+    with closing(source), working(data_dir) as context, reporting() as report:
         crawled = job.run(context.engine, source, job.Job(query, options, parameters, weights_only), report)
         found = result(context.engine, crawled.source_id)
     if as_json:
@@ -209,7 +210,7 @@ def crawl(
     """
     query = _query(author, search, tag, architecture, ids, limit)
     source = _source(folder, endpoint, query)
-    with working(data_dir) as context, reporting() as report:
+    with closing(source), working(data_dir) as context, reporting() as report:
         work = job.Job(query, Options(retry_failed=retry_failed))
         done = job.crawl(context.engine, source, work, report)
     found = {"listed": done.listed, "described": done.described, "removed": done.removed}
@@ -230,8 +231,9 @@ def measure(
     layers = 0
     work = job.Job(options=_options(Settings(), memory, device, retry_failed))
     with working(data_dir) as context, reporting() as report:
-        for source, number in _sources(context.engine, folder, endpoint):
-            layers += job.measure(context.engine, source, number, work, report)
+        for name, number in _sources(context.engine, folder, endpoint):
+            with closing(job.open_source(name)) as source:
+                layers += job.measure(context.engine, source, number, work, report)
     _tell({"layers": layers}, as_json, "measured {layers} layers")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,8 @@ def _store(session: Session, run_id: int, found: Heritage) -> None:
         for edge in tree.edges:
             row = asdict(edge)
             row["parent_id"], row["child_id"] = row.pop("parent"), row.pop("child")
+            # A constant tensor has no kurtosis: what is no number is no evidence, and JSON does not hold it.
+            row["evidence"] = {name: value for name, value in edge.evidence.items() if math.isfinite(value)}
             edges.append(row)
         rows.add_cluster(session, run_id, position, (tree.root, tree.root_confidence), tree.members, edges)
     rows.add_duplicates(session, run_id, found.duplicates)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NEAREST = 16  # ranks are measured between each member and this many of its nearest models in the layer
 _RELATED = 0.7**2  # squared relative distance beyond which a difference is not worth a rank
 _WIDE = {"F64", "I64", "I32"}  # dtypes with numbers that float32 cannot hold
+_UNUSABLE = "holds NaN, infinity or numbers beyond 1e60"
+_LARGEST = 1e60  # a power of four of it still leaves room for sums
 _SMALLEST_SIDE = 2  # a matrix with a single row or column has no rank worth the name
 
 
@@ -71,7 +73,7 @@ def measure_layer(
     finite = torch.ones(models, dtype=torch.bool)
     block: Block | None = None
     for block in stream.blocks(tensors, layer.size, block_elements(models, columns, memory // 2)):
-        finite &= torch.isfinite(block.values).all(dim=1).cpu()
+        finite &= _measurable(block.values).cpu()
         distances.add(block.values)
         here = moments.of_block(block.values[:members])
         total = here if total is None else moments.merge(total, here)
@@ -93,11 +95,17 @@ def measure_layer(
     )
 
 
+def _measurable(values: torch.Tensor) -> torch.Tensor:
+    """(n,) whether each row of (n, size) holds only numbers whose fourth powers can be summed; no float32 is beyond."""
+    lowest, highest = torch.aminmax(values, dim=1)  # NaN for a row that holds one
+    return (lowest >= -_LARGEST) & (highest <= _LARGEST)
+
+
 def _matrix_shape(layer: Layer) -> tuple[int, int]:
     """A tensor seen as a matrix: its first dimension by all the others; a vector is one row."""
     if len(layer.shape) < 2:
         return 1, max(1, layer.size)
-    return layer.shape[0], layer.size // max(1, layer.shape[0])
+    return layer.shape[0], max(1, layer.size // max(1, layer.shape[0]))
 
 
 def _clean(distances: torch.Tensor, finite: torch.Tensor) -> NDArray[np.float64]:
@@ -152,7 +160,7 @@ def _collect(
         squared_distance=distances,
         slope=slopes,
         rank=ranks,
-        unusable={int(index): "holds NaN or infinity" for index in np.flatnonzero(~finite.numpy())},
+        unusable=dict.fromkeys(np.flatnonzero(~finite.numpy()).tolist(), _UNUSABLE),
     )
 
 

@@ -37,16 +37,19 @@ class Answer:
 
 
 class Command:
-    """`hublineage`, with a database of its own."""
+    """`hublineage` on the database of an address; None: on its own."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str | None) -> None:
+        self.url = url or ""
 
     def __call__(self, *arguments: object) -> Answer:
         """Run it in this process."""
         out, err, code = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setenv("DATABASE_URL", self.url)
+            if self.url:
+                patch.setenv("DATABASE_URL", self.url)
+            else:
+                patch.delenv("DATABASE_URL", raising=False)
             patch.setattr(sys, "argv", ["hublineage", *map(str, arguments)])
             try:
                 cli.main()

@@ -43,7 +43,7 @@ def stalling(command: Command, table: str, rows: int) -> Iterator[None]:
             RETURN NEW;
         END $$;
         CREATE TRIGGER stall BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION stall();
-        """  # noqa: S608  # our own names
+        """  # our own names
     )
     yield
     command.execute(

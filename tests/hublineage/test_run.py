@@ -35,7 +35,7 @@ def edges(result: Any) -> set[tuple[str, str, str]]:
 
 
 def counts(command: Command) -> dict[str, int]:
-    return {table: command.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # noqa: S608  # our own names
+    return {table: command.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}  # our own names
 
 
 def check_shape(result: Any) -> None:
