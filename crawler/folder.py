@@ -134,7 +134,7 @@ class FolderSource:
                 f"{org.name}/{model.name}" for org in _folders(self._root) for model in _folders(Path(org.path))
             )
         except OSError as error:
-            raise SourceUnreachable(f"{self._root}: {error.strerror}") from error
+            raise SourceUnreachable(f"{error.filename or self._root}: {error.strerror}") from error
 
     def _folder(self, name: str) -> Path:
         parts = name.split("/")

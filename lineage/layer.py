@@ -171,6 +171,8 @@ def _ranks(
     members, models = distances.shape
     found = np.full((members, models), -1, dtype=np.int16)
     rounding = [rank.rounding(values[index], dtypes[index]) for index in range(models)]
+    sketches = [rank.sketch(matrix) for matrix in values]
+    shorter, longer = sorted(values.shape[1:])
     for member in range(members):
         order = np.argsort(distances[member], kind="stable")
         near = [other for other in order[: NEAREST + 1] if other != member]
@@ -178,10 +180,15 @@ def _ranks(
             distance = distances[member, other]
             if not 0 < distance <= _RELATED * 2 * squared_norm[member] or found[member, other] >= 0:
                 continue
-            difference = values[member].to(torch.float64, copy=True)
-            difference -= values[other]
             # Each was rounded for itself, but for a parent on its child's grid, of which this is on the safe side.
-            found[member, other] = rank.numerical_rank(difference, math.hypot(rounding[member], rounding[other]))
+            error = math.hypot(rounding[member], rounding[other])
+            one, another = sketches[member], sketches[other]
+            if one is not None and another is not None and rank.surely_full(one - another, longer, error):
+                found[member, other] = shorter
+            else:
+                difference = values[member].to(torch.float64, copy=True)
+                difference -= values[other]
+                found[member, other] = rank.numerical_rank(difference, error)
             if other < members:
                 found[other, member] = found[member, other]
     return found

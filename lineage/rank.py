@@ -4,6 +4,10 @@ A merged LoRA changes a matrix by a product of rank r. Storing the child rounds 
 full rank; its largest singular value is known (Marchenko-Pastur: the elements' deviation times sqrt(m) + sqrt(n)), and
 what is above it is rank. Thresholds that know only the largest singular value and the machine epsilon count that noise
 as rank.
+
+Most differences of large matrices are of full rank, and that is cheap to see: each matrix is multiplied once with the
+same random probes, and where the difference of two such sketches has all its singular values above the noise, the
+difference of the matrices has at least that rank. Only the others are looked at closely.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import math
 
 import torch
 
-_EXACT = 512  # up to this side length all singular values are computed
+_EXACT = 320  # up to this side length all singular values are computed
 _PROBES = 160  # beyond it, ranks up to here are told from full rank
 _MARGIN = 1.1  # over the expected largest singular value of the rounding
 _RELATIVE = 4e-6  # of the largest singular value: what float32 arithmetic itself leaves
@@ -52,7 +56,7 @@ def rounding(matrix: torch.Tensor, dtype: str) -> float:
 def numerical_rank(difference: torch.Tensor, error: float) -> int:
     """How many singular values of an (m, n) difference stand above elementwise noise of deviation `error`.
 
-    Above 160 (for matrices with more than 512 rows and columns) it is reported as full: min(m, n).
+    Above 160 (for matrices with more than 320 rows and columns) it is reported as full: min(m, n).
     """
     rows, columns = difference.shape
     if not difference.any():
@@ -64,6 +68,29 @@ def numerical_rank(difference: torch.Tensor, error: float) -> int:
     return full if full > _EXACT and rank >= len(values) else rank
 
 
+def sketch(matrix: torch.Tensor) -> torch.Tensor | None:
+    """(k, 160) float64: a matrix times seeded Gaussian probes along its longer side; None where it is small."""
+    if min(matrix.shape) <= _EXACT:
+        return None
+    wide = (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T).double()
+    return wide @ _probes(wide)
+
+
+def _probes(wide: torch.Tensor) -> torch.Tensor:
+    generator = torch.Generator(device="cpu").manual_seed(_SEED)
+    return torch.randn((wide.shape[1], _PROBES), dtype=torch.float64, generator=generator).to(wide.device)
+
+
+def surely_full(difference: torch.Tensor, longer_side: int, error: float) -> bool:
+    """Whether a difference of two sketches shows a rank of 160 or more above elementwise noise of deviation `error`.
+
+    The noise's largest singular value in a sketch is at most error (sqrt(m) + sqrt(k)) (sqrt(n) + sqrt(k)), nearly.
+    """
+    values = torch.linalg.eigvalsh(difference.T @ difference).clamp(min=0).sqrt()
+    noise = _MARGIN * error * (difference.shape[0] ** 0.5 + _PROBES**0.5) * (longer_side**0.5 + _PROBES**0.5)
+    return bool(values.min() > max(noise, 4 * _RELATIVE * float(values.max())))
+
+
 def _singular_values(difference: torch.Tensor) -> torch.Tensor:
     """All of a small float64 matrix, the largest of a large one (Halko, Martinsson, Tropp 2011, algorithm 4.4)."""
     rows, columns = difference.shape
@@ -73,9 +100,7 @@ def _singular_values(difference: torch.Tensor) -> torch.Tensor:
         # Squaring costs half of float64's digits, which leaves 1e-8: well below the thresholds above.
         values = torch.linalg.eigvalsh(wide @ wide.T).clamp(min=0).sqrt()
         return values
-    generator = torch.Generator(device="cpu").manual_seed(_SEED)
-    probes = torch.randn((wide.shape[1], _PROBES), dtype=torch.float64, generator=generator).to(difference.device)
-    basis, _ = torch.linalg.qr(wide @ probes)
+    basis, _ = torch.linalg.qr(wide @ _probes(wide))
     basis, _ = torch.linalg.qr(wide @ (wide.T @ basis))
     values = torch.linalg.svdvals(basis.T @ wide)
     return values
