@@ -172,9 +172,9 @@ _MOSTLY = 0.5
 
 def _copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mapping[int, float]) -> InferredEdge:
     """Weights do not tell which of two equal models came first; dates may."""
-    dated = created.get(original, np.inf) < created.get(copy, -np.inf)
+    dates = _dates(original, copy, created)
     return InferredEdge(
-        measures.members[original], measures.members[copy], "duplicate", 0.9 if dated else 0.5, bool(dated), {}
+        measures.members[original], measures.members[copy], "duplicate", 0.9 if dates else 0.5, bool(dates), dates
     )
 
 

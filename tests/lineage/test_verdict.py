@@ -1,4 +1,4 @@
-"""Every verdict, on one small tree:
+"""Every verdict, on one small tree.
 
 base ── chat ── tiny         other (a tree of its own)        alien (another architecture)
 ├─ code                 copy (equal to chat)             vague (its parent is not decided)
@@ -86,6 +86,11 @@ def test_a_model_without_measures_is_unmeasured_whatever_it_declares() -> None:
     for declared in ([], ["base"], ["other"]):
         found = verdict("chat", *declared, unmeasured="a shard is missing")
         assert (found.verdict, found.why) == ("unmeasured", "a shard is missing")
+
+
+def test_a_parent_that_is_declared_twice_is_named_once() -> None:
+    assert verdict("tiny", "base", "base").declared == ("base",)
+    assert verdict("tiny", "base", "base").why == verdict("tiny", "base").why
 
 
 def test_a_claim_of_oneself_is_passed_over() -> None:
