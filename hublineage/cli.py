@@ -135,6 +135,8 @@ def _options(settings: Settings, memory: str | None, device: str | None, retry_f
 def _parameters(method: str, metric: Metric, trees: int | None) -> Parameters:
     if method not in {"recover", "mother"}:
         raise UsageError(f"--method {method}: expected recover or mother")
+    if method == "recover" and (trees is not None or metric is not Metric.FINE_TUNE):
+        raise UsageError("--trees and --metric steer the paper's method: add --method mother")
     return Parameters(method=method, metric=metric.value, trees=trees)
 
 
