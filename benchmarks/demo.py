@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,17 @@ from lineage.evaluate import Score, score
 SAMPLE = Path(__file__).parent / "sample_hub"
 PORT = 18_765  # fixed: a source is named by its address, and the second run is to find what the first one stored
 FAULTS = {"root", "wrong", "missing", "malformed", "local path", "list"}
+
+
+def port() -> int:
+    """The demo's own port, or 0 for any free one where something else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PORT))
+        except OSError:
+            return 0
+    return PORT
 
 
 def infer(endpoint: str, data_dir: Path, method: str) -> dict[str, Any]:
@@ -90,7 +102,7 @@ def main() -> int:
     data_dir: Path = arguments.data_dir.resolve()
     models: dict[str, dict[str, Any]] = json.loads((SAMPLE / "truth.json").read_text())["models"]
     console = Console(width=None if sys.stdout.isatty() else 150, record=arguments.picture is not None)
-    with HubServer(SAMPLE, port=PORT) as hub:
+    with HubServer(SAMPLE, port=port()) as hub:
         print(f"The sample Hub ({len(models)} repositories) is at {hub.url}.", file=sys.stderr)
         mother = infer(hub.url, data_dir, "mother")
         ours = infer(hub.url, data_dir, "recover")

@@ -50,7 +50,7 @@ def of_block(values: torch.Tensor) -> Moments:
     deviation = values - mean[:, None]
     power = deviation * deviation
     m2 = power.sum(dim=1)
-    m4 = (power * power).sum(dim=1)
+    m4 = torch.linalg.vector_norm(power, dim=1) ** 2
     m3 = power.mul_(deviation).sum(dim=1)
     return Moments(
         count=values.shape[1],

@@ -51,6 +51,6 @@ def squared_distances(values: torch.Tensor, members: int) -> torch.Tensor:
 
 def _from_gram(values: torch.Tensor, members: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Squared distances |u|^2 + |v|^2 - 2 <u, v>, and the sums |u|^2 + |v|^2 that they were subtracted from."""
-    norms = (values * values).sum(dim=1)
+    norms = torch.linalg.vector_norm(values, dim=1) ** 2
     both = norms[:members, None] + norms[None, :]
     return torch.addmm(both, values[:members], values.T, alpha=-2).clamp_(min=0), both

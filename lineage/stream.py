@@ -32,9 +32,10 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-# What one element of a block costs while it is computed on: its float64 value, as many bytes again for a centred copy,
-# for a power of it and for a product with another, and its stored bytes twice (one block being read ahead).
-_BYTES_PER_ELEMENT = 8 * 4 + 8 * 2
+# What one element of a block costs while it is computed on: its float64 value, as many bytes again for a centred copy
+# and for a power of it, its stored bytes twice (one block being read ahead), and a quarter more of all that, since an
+# allocator keeps some of what it is given back.
+_BYTES_PER_ELEMENT = (8 * 3 + 8 * 2) * 5 // 4
 _LARGEST_BLOCK = 1 << 20  # elements per member: larger blocks gain no speed
 _READERS = 4
 

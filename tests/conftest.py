@@ -25,6 +25,10 @@ def server() -> Iterator[str]:
         engine = connect(address)
         schema.upgrade(engine)
         engine.dispose()
+        with psycopg.connect(address, autocommit=True) as connection:
+            # Nothing of these databases must outlive a crash of the machine.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         try:
             yield address
         finally:

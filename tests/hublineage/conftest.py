@@ -24,9 +24,6 @@ def new_database(server: str) -> Iterator[NewDatabase]:
     made: list[str] = []
     control = server.replace(f"/{embedded.DATABASE}?", "/postgres?")
     with psycopg.connect(control, autocommit=True) as connection:
-        # Nothing of these databases must outlive a crash of the machine.
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
 
         def make() -> str:
             made.append(f"command_{next(_NUMBERS)}")
