@@ -28,13 +28,13 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of "800M", "1GiB", "1.5 g" or a plain number. Raises ValueError, also below 16 MiB."""
+    """Bytes of "800M", "1GiB", "1.5 g" or a plain number. Raises ValueError, also below 64 MiB."""
     letters = text.strip().lower().removesuffix("ib").removesuffix("b").strip()
     number = letters.rstrip("kmgt")
     try:
         count = int(float(number) * _UNITS[letters[len(number) :]])
     except (KeyError, ValueError, OverflowError):
         raise ValueError(f"{text!r} is no amount of memory: expected something like 800M or 2GiB") from None
-    if count < 16 << 20:
-        raise ValueError(f"{text!r} is too little memory: measuring needs at least 16M")
+    if count < 64 << 20:
+        raise ValueError(f"{text!r} is too little memory: measuring needs at least 64M")
     return count

@@ -62,8 +62,8 @@ def measure_layer(
     rows, columns = _matrix_shape(layer)
     models = len(tensors)
     matrix = layer.kind != LayerKind.VECTOR and min(rows, columns) >= _SMALLEST_SIDE
-    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, half for the blocks and,
-    # after them, for a difference and its factors.
+    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, half for the blocks (an
+    # eighth of it for what the libraries load and their buffers) and, after them, for a difference and its factors.
     fits = layer.size * models * _Kept.itemsize(tensors) <= memory // 4 and layer.size * 8 * 3 <= memory // 2
     whole = _Kept(tensors, 0, rows, columns) if matrix and fits else None
     seen = _Kept(tensors, *slope.window(rows, columns, memory // (8 * models))) if matrix else None
@@ -72,7 +72,7 @@ def measure_layer(
     total: moments.Moments | None = None
     finite = torch.ones(models, dtype=torch.bool)
     block: Block | None = None
-    for block in stream.blocks(tensors, layer.size, block_elements(models, columns, memory // 2)):
+    for block in stream.blocks(tensors, layer.size, block_elements(models, columns, _for_blocks(memory))):
         finite &= _measurable(block.values).cpu()
         distances.add(block.values)
         here = moments.of_block(block.values[:members])
@@ -93,6 +93,10 @@ def measure_layer(
         finite=finite,
         dtypes=[tensor.dtype for tensor in tensors],
     )
+
+
+def _for_blocks(memory: int) -> int:
+    return memory * 3 // 8
 
 
 def _measurable(values: torch.Tensor) -> torch.Tensor:
@@ -246,7 +250,7 @@ def _measure_buffer(
     """Of constant tables and integers only equality is asked: their values are hashed and nothing more."""
     new = tensors[:members]
     digests = [_Digest(tensor.dtype) for tensor in new]
-    step = block_elements(members, 1, memory // 2)
+    step = block_elements(members, 1, _for_blocks(memory))
     for block in stream.blocks(new, layer.size, step):
         for index, digest in enumerate(digests):
             digest.update(block.values[index])

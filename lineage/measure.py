@@ -33,7 +33,7 @@ METRIC_VERSION = 1
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure; nothing here changes the numbers."""
+    """How to measure. Where memory is short for a layer, its ranks are left out and its slopes are taken from less."""
 
     memory: int = 1 << 30  # bytes, above the interpreter and torch
     device: str = "cpu"

@@ -104,6 +104,22 @@ def test_every_view_is_there_and_says_what_it_is(engine: Engine) -> None:
             " INSERT INTO revisions (repository_id, sha, weights) SELECT id, '0', 'pickle' FROM r",
             "ck_revisions_weights",
         ),
+        (
+            "INSERT INTO edges (cluster_id, parent_id, child_id, relation, confidence, decided, evidence) VALUES"
+            " (1, 7, 7, 'finetune', 0.5, true, '{}')",
+            "ck_edges_no_self",
+        ),
+        (
+            "INSERT INTO edges (cluster_id, parent_id, child_id, relation, confidence, decided, evidence) VALUES"
+            " (1, 7, 8, 'finetune', 1.01, true, '{}')",
+            "ck_edges_confidence",
+        ),
+        ("INSERT INTO duplicates (run_id, revision_id, of_id) VALUES (1, 7, 7)", "ck_duplicates_no_self"),
+        (
+            "INSERT INTO verdicts (revision_id, verdict, why, declared, inferred)"
+            " VALUES (1, 'perhaps', '', '{}', '{}')",
+            "ck_verdicts_verdict",
+        ),
     ],
 )
 def test_the_database_refuses_what_cannot_be(engine: Engine, statement: str, constraint: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -131,14 +130,3 @@ def measure(
     reader.broken = broken or {}
     with layer_stream(reader) as stream:
         return measure_layer(stream, layer, places, len(tensors) if members is None else members, memory)
-
-
-@contextmanager
-def quiet_threads() -> Iterator[None]:
-    """One torch thread, as while measuring."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

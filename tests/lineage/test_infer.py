@@ -1,70 +1,132 @@
-"""A stored run says what it came from, and is not made twice."""
+"""Inference from stored measures into stored runs, and the verdicts on them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select, text
-from test_measure import Measured, family_of, write
+import torch
+from safetensors.torch import save_file
+from sqlalchemy import Engine, func, select
 
+from crawler.folder import FolderSource
+from crawler.pipeline import crawl
+from crawler.source import Query
 from db import lineage as rows
 from db import measurements
 from db.engine import transaction
-from db.models import Run, SourceRow
+from db.models import Edge, Run, Verdict
+from lineage import provenance
+from lineage.compare import compare
 from lineage.infer import infer_family
-from lineage.provenance import code_digest
+from lineage.measure import METRIC_VERSION, Options, measure_family
 from lineage.recover import Parameters
+
+PARENT_DATE, CHILD_DATE = "2024-01-01T00:00:00.000Z", "2023-01-01T00:00:00.000Z"
+
+
+class Measured:
+    """A parent and two children, crawled and measured; the dates contradict the weights."""
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self.engine = engine
+        generator = torch.Generator().manual_seed(0)
+        shapes = {f"h.{n}.weight": (32, 24) for n in range(4)}
+        scale = torch.exp(torch.randn((32, 1), generator=generator))
+        parent = {name: scale * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+        self._write(folder / "org" / "parent", parent, PARENT_DATE)
+        for name in ("one", "two"):
+            noise = {key: 0.1 * torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+            self._write(folder / "org" / name, {key: parent[key] + noise[key] for key in shapes}, CHILD_DATE)
+        source = FolderSource(folder)
+        self.source_id = crawl(engine, source, Query()).source_id
+        with transaction(engine) as session:
+            (family,) = measurements.families(session, self.source_id)
+            self.family = family.id
+            members = measurements.members(session, family.id)
+        self.names = {member.revision_id: member.name.removeprefix("org/") for member in members}
+        measure_family(engine, self.family, "family", source, options=Options(memory=1 << 20))
+
+    @staticmethod
+    def _write(folder: Path, tensors: dict[str, torch.Tensor], created: str) -> None:
+        folder.mkdir(parents=True)
+        save_file(tensors, folder / "model.safetensors")
+        (folder / ".hub.json").write_text(json.dumps({"created_at": created}))
+        (folder / "README.md").write_text("---\nbase_model: org/parent\n---\n" if folder.name == "one" else "# A model")
+
+    def infer(self, parameters: Parameters | None = None, *, weights_only: bool = True) -> int:
+        return infer_family(self.engine, self.family, parameters or Parameters(), weights_only=weights_only)
+
+    def edges(self, run: int) -> list[Edge]:
+        with transaction(self.engine) as session:
+            return rows.edges(session, run)
+
+    def current(self) -> int:
+        with transaction(self.engine) as session:
+            return session.scalars(select(Run.id).where(Run.is_current)).one()
 
 
 @pytest.fixture
-def family(engine: Engine, tmp_path: Path) -> int:
-    measured = Measured(engine, tmp_path)
-    for index, model in enumerate(family_of(4)):
-        write(tmp_path, f"m{index}", model)
-    measured.measure()
-    with transaction(engine) as session:
-        source = session.scalars(select(SourceRow.id)).one()
-        return measurements.families(session, source)[0].id
+def measured(tmp_path: Path, engine: Engine) -> Measured:
+    return Measured(tmp_path, engine)
 
 
-def runs(engine: Engine) -> int:
-    with transaction(engine) as session:
-        return session.scalars(select(func.count()).select_from(Run)).one()
-
-
-def test_the_same_inference_is_one_run_and_another_method_another(engine: Engine, family: int) -> None:
-    first = infer_family(engine, family, Parameters(), weights_only=True)
-    assert infer_family(engine, family, Parameters(), weights_only=True) == first
-    assert runs(engine) == 1
-    mother = infer_family(engine, family, Parameters(method="mother"), weights_only=True)
-    assert mother != first
-    with transaction(engine) as session:
-        assert [run.id for run in session.scalars(select(Run).where(Run.is_current))] == [mother]
-    assert infer_family(engine, family, Parameters(), weights_only=True) == first
-    with transaction(engine) as session:
-        assert [run.id for run in session.scalars(select(Run).where(Run.is_current))] == [first]
-
-
-def test_a_run_records_parameters_versions_and_input_revisions(engine: Engine, family: int) -> None:
-    run_id = infer_family(engine, family, replace(Parameters(), threshold=0.6), weights_only=True)
-    with transaction(engine) as session:
+def test_a_run_holds_its_tree_and_all_that_it_came_from(measured: Measured) -> None:
+    run_id = measured.infer()
+    found = {(measured.names[edge.parent_id], measured.names[edge.child_id]) for edge in measured.edges(run_id)}
+    assert found == {("parent", "one"), ("parent", "two")}
+    with transaction(measured.engine) as session:
         run = session.get_one(Run, run_id)
-        members = measurements.members(session, family)
-        assert run.parameters == {"method": "recover", "threshold": 0.6, "decide": 0.5, "weights_only": True}
-        assert run.versions["code"] == code_digest()
-        assert {"numpy", "scipy", "torch", "hublineage", "python"} <= run.versions.keys()
-        assert run.inputs["revisions"] == {member.name: member.sha for member in members}
+        assert run.is_current
+        assert run.parameters == {**Parameters().relevant(), "weights_only": True}
+        assert run.versions == provenance.versions()
+        assert run.inputs["metric_version"] == METRIC_VERSION
+        assert set(run.inputs["revisions"]) == {"org/parent", "org/one", "org/two"}
         assert "created" not in run.inputs
 
 
-def test_dates_are_evidence_only_where_they_may_be_and_are_named(engine: Engine, family: int) -> None:
-    with transaction(engine) as session:
-        session.execute(text("UPDATE repositories SET created_at = now() - id * interval '1 day'"))
-    strict = infer_family(engine, family, Parameters(), weights_only=True)
-    dated = infer_family(engine, family, Parameters(), weights_only=False)
-    assert strict != dated
-    with transaction(engine) as session:
-        assert not any("metadata" in name for edge in rows.edges(session, strict) for name in edge.evidence)
-        assert all("metadata: created before" in edge.evidence for edge in rows.edges(session, dated))
+def test_equal_inputs_are_inferred_once(measured: Measured) -> None:
+    first = measured.infer()
+    assert measured.infer() == first
+    other = measured.infer(Parameters(threshold=0.6))
+    assert other != first == measured.infer()
+    assert measured.current() == first
+    assert measured.infer(Parameters(method="mother")) not in {first, other}
+    with transaction(measured.engine) as session:
+        assert session.scalar(select(func.count()).select_from(Run)) == 3
+
+
+def test_weights_alone_never_look_at_dates(measured: Measured) -> None:
+    for edge in measured.edges(measured.infer(weights_only=True)):
+        assert not any(name.startswith("metadata") for name in edge.evidence)
+    dated = measured.edges(measured.infer(weights_only=False))
+    assert {name for edge in dated for name in edge.evidence if name.startswith("metadata")} == {
+        "metadata: created before"
+    }
+
+
+def test_verdicts_are_made_from_the_current_run_and_stay_as_they_are(measured: Measured) -> None:
+    measured.infer()
+    assert compare(measured.engine, measured.source_id) == 3
+
+    def stored() -> dict[str, Verdict]:
+        with transaction(measured.engine) as session:
+            return {name.removeprefix("org/"): row for name, row in rows.verdicts(session, measured.source_id)}
+
+    before = stored()
+    assert {name: row.verdict for name, row in before.items()} == {
+        "parent": "root",
+        "one": "agrees",
+        "two": "undeclared",
+    }
+    compare(measured.engine, measured.source_id)
+    assert {name: row.compared_at for name, row in stored().items()} == {
+        name: row.compared_at for name, row in before.items()
+    }
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert provenance.digest({"a": 1, "b": [1, 2]}) == provenance.digest({"b": [1, 2], "a": 1})
+    assert provenance.digest({"a": 1}) != provenance.digest({"a": 2})
+    assert len(provenance.code_digest()) == 16

@@ -73,7 +73,7 @@ def test_a_block_is_whole_rows_where_they_fit_and_never_more_than_the_memory(
 ) -> None:
     elements = block_elements(members, columns, memory)
     assert elements >= 1
-    assert elements == 1 or elements * members * 48 <= memory
+    assert elements == 1 or elements * members * (8 * 3 + 8 * 2) <= memory
     assert elements < columns or elements % columns == 0
 
 
