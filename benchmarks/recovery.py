@@ -32,7 +32,7 @@ from lineage.walk import outward
 METHODS = {
     "recover": Parameters(),
     "mother": Parameters(method="mother"),
-    "mother, lora": Parameters(method="mother", metric=Metric.LOW_RANK.value),
+    "mother, low-rank": Parameters(method="mother", metric=Metric.LOW_RANK.value),
 }
 Family = tuple[FamilyMeasures, tuple[str, ...]]
 
