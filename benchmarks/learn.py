@@ -28,12 +28,12 @@ from scipy.special import logsumexp
 
 from benchmarks.measured import measure_folder, read_truth
 from lineage.cluster import THRESHOLD, trunk_sums
-from lineage.direction import SCORES, root_tree, scores
+from lineage.direction import SCORES, edge_scores, root_tree
 from lineage.family import FamilyMeasures
 from lineage.learnt import FILE, learnt
 from lineage.recover import edge_margin
 from lineage.skeleton import skeleton
-from lineage.walk import Edges, outward, sides
+from lineage.walk import outward, sides
 
 PARTS = 60  # random connected parts of each tree
 PENALTY = 0.02  # on the squared weights, per tree
@@ -90,18 +90,10 @@ def parts(tree: TrueTree, rng: np.random.Generator) -> list[TrueTree]:
 def gains(tree: TrueTree) -> NDArray[np.float64]:
     """(members, scores): what each score adds to a member's being the root, the true root first and zero there."""
     table: dict[int, NDArray[np.float64]] = {tree.root: np.zeros(len(SCORES))}
-    by_edge = dict(zip(tree.edges, _scored(tree.measures, tree.members, tree.edges), strict=True))
+    by_edge = edge_scores(tree.measures, tree.members, tree.edges)
     for parent, child in outward(tree.root, tree.edges):
-        table[child] = table[parent] - by_edge[parent, child]
+        table[child] = table[parent] - np.array([by_edge[parent, child][name] for name in SCORES])
     return np.array([table[tree.root], *(row for member, row in table.items() if member != tree.root)])
-
-
-def _scored(measures: FamilyMeasures, members: Sequence[int], edges: Edges) -> list[NDArray[np.float64]]:
-    found = []
-    for edge, side in zip(edges, sides(members, edges), strict=True):
-        of_edge = scores(measures, edge, int(side.sum()), len(members))
-        found.append(np.array([of_edge[name] for name in SCORES]))
-    return found
 
 
 def learn(trees: Sequence[TrueTree], seed: int = 0) -> dict[str, float]:

@@ -28,9 +28,7 @@ class Rooted:
 
     root: int  # position in the family
     probabilities: dict[int, float]  # of every member to be the root; their sum is 1
-    evidence: dict[
-        tuple[int, int], dict[str, float]
-    ]  # edge (i, j) of the skeleton -> scores for "i is the parent of j"
+    evidence: dict[tuple[int, int], dict[str, float]]  # of every edge of the skeleton: what `edge_scores` gives
 
 
 def root_tree(
@@ -43,10 +41,7 @@ def root_tree(
 
     `prior` adds evidence from outside of the weights to a member's being the root (log-odds); ties fall to the first.
     """
-    evidence = {
-        edge: scores(measures, edge, int(side.sum()), len(members))
-        for edge, side in zip(edges, sides(members, edges), strict=True)
-    }
+    evidence = edge_scores(measures, members, edges)
     weights = learnt().direction
     odds = {edge: sum(weights[name] * value for name, value in found.items()) for edge, found in evidence.items()}
     gains = _root_gains(members, odds)
@@ -57,6 +52,16 @@ def root_tree(
     likely /= likely.sum()
     root = members[int(np.argmax(likely))]
     return Rooted(root, dict(zip(members, map(float, likely), strict=True)), evidence)
+
+
+def edge_scores(
+    measures: FamilyMeasures, members: Sequence[int], edges: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], dict[str, float]]:
+    """The scores of every edge (i, j) of the tree that `edges` make of `members`, for "i is the parent of j"."""
+    return {
+        edge: scores(measures, edge, int(side.sum()), len(members))
+        for edge, side in zip(edges, sides(members, edges), strict=True)
+    }
 
 
 def scores(measures: FamilyMeasures, edge: tuple[int, int], side: int, members: int) -> dict[str, float]:

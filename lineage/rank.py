@@ -13,6 +13,7 @@ difference of the matrices has at least that rank. Only the others are looked at
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 
@@ -73,12 +74,14 @@ def sketch(matrix: torch.Tensor) -> torch.Tensor | None:
     if min(matrix.shape) <= _EXACT:
         return None
     wide = (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T).double()
-    return wide @ _probes(wide)
+    return wide @ _probes(wide.shape[1], wide.device)
 
 
-def _probes(wide: torch.Tensor) -> torch.Tensor:
+@lru_cache(maxsize=1)
+def _probes(length: int, device: torch.device) -> torch.Tensor:
+    """(length, 160) float64; all matrices of a layer ask for the same."""
     generator = torch.Generator(device="cpu").manual_seed(_SEED)
-    return torch.randn((wide.shape[1], _PROBES), dtype=torch.float64, generator=generator).to(wide.device)
+    return torch.randn((length, _PROBES), dtype=torch.float64, generator=generator).to(device)
 
 
 def surely_full(difference: torch.Tensor, longer_side: int, error: float) -> bool:
@@ -100,7 +103,7 @@ def _singular_values(difference: torch.Tensor) -> torch.Tensor:
         # Squaring costs half of float64's digits, which leaves 1e-8: well below the thresholds above.
         values = torch.linalg.eigvalsh(wide @ wide.T).clamp(min=0).sqrt()
         return values
-    basis, _ = torch.linalg.qr(wide @ _probes(wide))
+    basis, _ = torch.linalg.qr(wide @ _probes(wide.shape[1], wide.device))
     basis, _ = torch.linalg.qr(wide @ (wide.T @ basis))
     values = torch.linalg.svdvals(basis.T @ wide)
     return values
