@@ -1,66 +1,46 @@
-"""Declared parents: what a card, the Hub's tags, adapter_config.json or a commit's title say of a model's parents."""
+"""Declared parents: what a card, the Hub's tags, configurations, a commit's title or prose say of a model's parents."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
 
+from crawler import mergekit, quantization
 from crawler.cards import Card
+from crawler.parents import Declared, declare, names_in, read_name
 from crawler.plain import plain_text
+from crawler.prose import prose_parents
+from db.errors import ConfigMalformed
 
-RELATIONS = ("finetune", "adapter", "quantized", "merge", "duplicate", "unknown")
-SOURCES = ("card", "baseModels", "tags", "adapter_config", "commit", "prose")
-PROSE_LIMIT = 5  # parents taken from prose
 PARENTS_LIMIT = 200  # parents in all: no honest model has more
-NAME_LIMIT = 300
-
-_HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(?:/[\w.-]{1,96})?", re.ASCII)
-_ADDRESS = re.compile(r"(?:https?:)?//(?:www\.)?(?:huggingface\.co|hf\.co)(?::\d+)?(?:/|$)", re.IGNORECASE)
-_BARE_ADDRESS = re.compile(r"(?:www\.)?(?:huggingface\.co|hf\.co)/", re.IGNORECASE)
-_LOCAL = re.compile(r"[/~]|\.{1,2}(?:[/\\]|$)|[A-Za-z]:[\\/]|file:|.*\\", re.IGNORECASE)
-_LOCAL_BARE = re.compile(r"checkpoint-\d+|.*\.(?:safetensors|bin|gguf|ckpt|pth?|onnx)", re.IGNORECASE)
-_NOT_MODELS = frozenset((
-    "api", "blog", "collections", "datasets", "docs", "join", "kernels", "models", "organizations", "papers",
-    "settings", "spaces",
-))  # fmt: skip
-_FILE_VIEWS = frozenset((
-    "blob", "commit", "commits", "discussions", "edit", "raw", "resolve", "settings", "tree",
-))  # fmt: skip
+TAG_LIMIT = 1_000  # characters
 
 _SPELLINGS = {
-    "finetune": "finetune", "finetuned": "finetune", "fine-tune": "finetune", "fine-tuned": "finetune",
-    "adapter": "adapter", "lora": "adapter", "quantized": "quantized", "quantised": "quantized",
-    "quantization": "quantized", "merge": "merge", "merged": "merge",
+    **dict.fromkeys(("finetune", "finetuned", "finetunes", "finetuning"), "finetune"),
+    **dict.fromkeys(("adapter", "adapters", "lora", "qlora", "peft"), "adapter"),
+    **dict.fromkeys((
+        "quantized", "quantised", "quantize", "quantise", "quantization", "quantisation", "quant", "awq", "gguf",
+        "gptq",
+    ), "quantized"),
+    **dict.fromkeys(("merge", "merged", "merges", "merging"), "merge"),
+    **dict.fromkeys(("duplicate", "duplicated", "copy"), "duplicate"),
 }  # fmt: skip
 _ADAPTER_TAGS = frozenset(("adapter", "lora", "peft", "qlora"))
-_QUANTIZED_TAGS = frozenset(("awq", "exl2", "gguf", "gptq", "quantized"))
+_QUANTIZED_TAGS = frozenset((
+    "4-bit", "8-bit", "awq", "bitsandbytes", "compressed-tensors", "exl2", "exl3", "fp8", "gguf", "gptq", "quantized",
+))  # fmt: skip
 _MERGE_TAGS = frozenset(("merge", "mergekit"))
-
-_NAMED = r"(?:\[(?P<text>[^\]\[\n]{0,200})\]\((?P<link>[^()\s]{1,300})\)|`(?P<code>[\w.-]{1,96}/[\w.-]{1,96})`)"
-_WORDS_BETWEEN = r"(?:the |a |an )?(?:[\w*-]{1,30} ){0,3}?"
-_PROSE = (
-    re.compile(
-        r"\b(?P<verb>fine[- ]?tuned|quanti[sz]ed|lora|adapter)"
-        rf"(?: (?:version|variant|checkpoint|model|copy|adapter|weights))?(?: (?:of|from|for|on top of))?"
-        rf" {_WORDS_BETWEEN}{_NAMED}",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"{_NAMED},? (?:model )?(?:that|which) (?:is|was|has been) (?P<verb>fine[- ]?tuned)", re.IGNORECASE),
-)
-_DUPLICATE = re.compile(r"duplicated? from (?P<name>\S{1,300})", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One parent that a source declares."""
-
-    name: str  # "org/name" or a legacy bare name where kind is "hub", else the text as it was found
-    relation: str  # one of RELATIONS
-    source: str  # one of SOURCES; "prose" is weak
-    kind: str  # "hub", "local path" or "invalid"
+_TAG = re.compile(r"base_model:([A-Za-z_-]{3,20}):(?!//)(.+)", re.DOTALL)
+_NAME_KEYS = ("id", "name", "model", "model_id", "repo_id", "model_name", "path", "url")
+# PEFT writes the first; the adapters library model_name, MLX model, swift and others the rest.
+_ADAPTER_KEYS = (
+    "base_model_name_or_path", "model_name", "base_model", "base_model_name", "base_model_id", "base_model_path",
+    "model_name_or_path", "model_id_or_path", "model_id", "model",
+)  # fmt: skip
+_DUPLICATE = re.compile(r"duplicated?\s+from\s+(?P<name>\S{1,300})", re.IGNORECASE)
 
 
 def declared_parents(
@@ -69,105 +49,159 @@ def declared_parents(
     base_models: Any = None,
     tags: Sequence[Any] = (),
     adapter_config: Mapping[str, Any] | None = None,
-    commit_title: str | None = None,
+    mergekit_config: bytes | None = None,
+    config: Mapping[str, Any] | None = None,
+    quantize_config: Mapping[str, Any] | None = None,
+    commit_titles: Sequence[str] = (),
+    model: str = "",
 ) -> tuple[Declared, ...]:
-    """All declared parents in the order of SOURCES, each once. The model itself may be among them.
+    """All declared parents in the order of SOURCES, one of a name, relation and source each.
 
-    `base_models` is the API's baseModels as it came, `tags` the Hub's tags. Never raises on what others wrote.
+    `base_models` is the API's baseModels as it came, `tags` the Hub's tags, the configurations are what the files of
+    those names hold, `model` is the repository's own name. The model itself may be among its parents, except where
+    config.json has its name. Never raises on what others wrote: of a mergekit_config.yml that cannot be read
+    (`mergekit.merge_parents` says why) what the card repeats of it counts.
     """
     data = card.data if card is not None and card.data is not None else {}
+    body = card.body if card is not None else ""
+    quantized = quantization.is_quantized(config, quantize_config)
     found = [
-        *_from_card(data, tags, adapter_config is not None),
-        *_from_base_models(base_models),
-        *_from_tags(tags),
+        *_listed(data, base_models, tags, adapter=adapter_config is not None, quantized=quantized),
         *_from_adapter_config(adapter_config or {}),
-        *_from_commit(commit_title or ""),
-        *_from_prose(card.body if card is not None else ""),
+        *_from_mergekit(mergekit_config, body),
+        *_from_commits(commit_titles),
+        *quantization.config_parents(config, quantize_config, model),
+        *prose_parents(body),
     ]
-    return tuple(dict.fromkeys(found))[:PARENTS_LIMIT]
+    return _once(found)
 
 
-def parent_name(raw: Any) -> tuple[str, str] | None:
-    """(name, kind) of a value that should name a model, None where it says nothing."""
-    if raw is None or isinstance(raw, bool) or raw in ([], {}):
-        return None
-    text = plain_text(str(raw)[: 4 * NAME_LIMIT]).strip().strip("\"'`").strip()
-    if not text or text.lower() in ("none", "null", "n/a"):
-        return None
-    if not isinstance(raw, str):
-        return text[:NAME_LIMIT], "invalid"
-    if _BARE_ADDRESS.match(text):
-        text = "//" + text
-    if address := _ADDRESS.match(text):
-        return _name_in_path(text, text[address.end() :])
-    name = text.removeprefix("hf://").removeprefix("models/").partition("@")[0].rstrip("/")
-    if _LOCAL.match(text) or _LOCAL_BARE.fullmatch(name) or (name.count("/") > 1 and "://" not in name):
-        return text[:NAME_LIMIT], "local path"
-    return (name, "hub") if _is_hub_name(name) else (text[:NAME_LIMIT], "invalid")
+def listed_parents(card_data: Any, base_models: Any, tags: Any) -> tuple[Declared, ...]:
+    """What a row of the listing declares: its cardData, baseModels and tags, each as it came. Never raises."""
+    data = card_data if isinstance(card_data, dict) else {}
+    return _once(_listed(data, base_models, tags if isinstance(tags, list | tuple) else ()))
 
 
-def _name_in_path(address: str, path: str) -> tuple[str, str]:
-    parts = [unquote(part) for part in re.split(r"[?#]", path)[0].split("/") if part]
-    if parts and parts[0].lower() not in _NOT_MODELS:
-        name = parts[0] if len(parts) == 1 or parts[1] in _FILE_VIEWS else f"{parts[0]}/{parts[1]}"
-        if _is_hub_name(name):
-            return name, "hub"
-    return address[:NAME_LIMIT], "invalid"
+def _once(found: Iterable[Declared]) -> tuple[Declared, ...]:
+    """Each name, relation and source once, with what any of its mentions adds."""
+    chosen: dict[tuple[str, str, str], Declared] = {}
+    for one in found:
+        key = (one.name, one.relation, one.source)
+        before = chosen.setdefault(key, one)
+        if before is not one:
+            chosen[key] = dataclasses.replace(
+                before, hub_id=before.hub_id or one.hub_id, detail=before.detail or one.detail
+            )
+    return tuple(chosen.values())[:PARENTS_LIMIT]
 
 
-def _is_hub_name(name: str) -> bool:
-    return bool(_HUB_NAME.fullmatch(name)) and ".." not in name and "--" not in name.partition("/")[0]
+def _listed(
+    data: Mapping[str, Any], base_models: Any, tags: Sequence[Any], *, adapter: bool = False, quantized: bool = False
+) -> list[Declared]:
+    theirs = [*_from_base_models(base_models), *_from_tags(tags)]
+    return [*_from_card(data, tags, theirs, adapter, quantized), *theirs]
 
 
-def _relation(raw: Any) -> str | None:
+def relation_of(raw: Any) -> str | None:
+    """The relation that a word stands for, however it is spelled; None for other words."""
     if isinstance(raw, list) and len(raw) == 1:
         raw = raw[0]
-    return _SPELLINGS.get(raw.strip().lower()) if isinstance(raw, str) else None
+    return _relation(raw) if isinstance(raw, str) and len(raw) <= 40 else None
+
+
+@lru_cache(maxsize=1_024)
+def _relation(word: str) -> str | None:
+    return _SPELLINGS.get(re.sub(r"[\s_-]+", "", word.lower()))
+
+
+def _word(raw: Any) -> str:
+    """What stands where a word is expected, short and fit for JSON."""
+    if isinstance(raw, list | tuple):
+        return ", ".join(_word(one) for one in raw[:10] if not isinstance(one, list | tuple | dict))[:100]
+    return plain_text(raw[:100]) if isinstance(raw, str) else type(raw).__name__
 
 
 def _as_list(raw: Any) -> list[Any]:
     return list(raw) if isinstance(raw, list | tuple) else [raw]
 
 
-def _declare(values: Any, relation: str, source: str) -> Iterator[Declared]:
-    for value in _as_list(values):
-        named = parent_name(value)
-        if named is not None:
-            yield Declared(named[0], relation, source, named[1])
+def _from_card(
+    data: Mapping[str, Any], tags: Sequence[Any], theirs: Sequence[Declared], adapter: bool, quantized: bool
+) -> Iterator[Declared]:
+    """Where the card is silent on the relation, the Hub's reading of it (`theirs`) counts, else ours."""
+    raw = data.get("base_model")
+    if raw is None or raw == "":
+        return
+    values = [pair for value in _as_list(raw) for pair in _entries(value)]
+    said = data.get("base_model_relation")
+    each = _as_list(said) if len(_as_list(said)) == len(values) else [said] * len(values)
+    for (value, own), general in zip(values, each, strict=True):
+        word = own if own is not None else general
+        relation = relation_of(word)
+        if relation is not None:
+            yield from declare(value, relation, "card")
+        elif word not in (None, "", []):
+            yield from declare(value, "unknown", "card", {"relation": _word(word)})
+        else:
+            named = names_in(value)
+            name = named[0][0] if named else ""
+            silent = _known_relation(name, theirs) or _inferred_relation(
+                data, tags, name, max(len(values), len(named)), adapter, quantized
+            )
+            yield from declare(value, silent, "card")
 
 
-def _from_card(data: Mapping[str, Any], tags: Sequence[Any], has_adapter_config: bool) -> Iterator[Declared]:
-    parents = data.get("base_model")
-    if isinstance(parents, dict):  # {"name": ...}, {"id": ...}: written by some trainers
-        parents = [value for key, value in parents.items() if key in ("id", "name", "model")] or [str(parents)]
-    relation = _relation(data.get("base_model_relation"))
-    if relation is None and data.get("base_model_relation") is not None:
-        relation = "unknown"
-    if relation is None:
-        relation = _inferred_relation(data, tags, has_adapter_config, len(_as_list(parents)))
-    yield from _declare(parents, relation, "card")
+def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
+    """(name, relation or None) of a value of base_model; dicts are written by some trainers, and by slips of YAML."""
+    if not isinstance(value, dict):
+        yield value, None
+        return
+    relation = value.get("relation", value.get("base_model_relation"))
+    named = [value[key] for key in _NAME_KEYS if isinstance(value.get(key), str | list)]
+    if named:
+        for name in _as_list(named[0]):
+            yield name, relation
+    elif len(value) == 1 and isinstance(found := next(iter(value)), str) and "/" in found:
+        yield found, value[found]  # "- org/name:" or "org/name: finetune"
+    else:
+        yield (str(value) if value else None), relation
 
 
-def _inferred_relation(data: Mapping[str, Any], tags: Sequence[Any], has_adapter_config: bool, parents: int) -> str:
+def _known_relation(name: str, theirs: Sequence[Declared]) -> str | None:
+    same = {one.relation for one in theirs if one.name == name} - {"unknown"}
+    same = same or {one.relation for one in theirs} - {"unknown"}
+    return same.pop() if len(same) == 1 else None
+
+
+def _inferred_relation(
+    data: Mapping[str, Any], tags: Sequence[Any], name: str, parents: int, adapter: bool, quantized: bool
+) -> str:
     """As the Hub infers it where the card is silent (https://huggingface.co/docs/hub/model-cards, "base model")."""
     words = {str(tag).lower() for tag in (*tags, *_as_list(data.get("tags")), data.get("library_name"))}
-    if has_adapter_config or words & _ADAPTER_TAGS:
+    if adapter or words & _ADAPTER_TAGS:
         return "adapter"
     if parents > 1:
         return "merge"
-    if words & _QUANTIZED_TAGS:
+    if (quantized or words & _QUANTIZED_TAGS) and not quantization.names_quantized(name):
         return "quantized"
     return "merge" if words & _MERGE_TAGS else "finetune"
 
 
 def _from_base_models(base_models: Any) -> Iterator[Declared]:
-    """{"relation": str, "models": [{"id": str}]}, although the client's type hint says a list."""
+    """{"relation": str, "models": [{"_id": str, "id": str}]}, although the client's type hint says a list."""
+    if base_models is None:
+        return
     for group in _as_list(base_models):
-        if not isinstance(group, dict):
-            continue
-        models = group.get("models", [group])
-        names = [model.get("id") if isinstance(model, dict) else model for model in _as_list(models)]
-        yield from _declare(names, _relation(group.get("relation")) or "unknown", "baseModels")
+        if isinstance(group, str):
+            yield from declare(group, "unknown", "baseModels")
+        elif isinstance(group, dict):
+            word = group.get("relation")
+            relation = relation_of(word) or "unknown"
+            detail = {"relation": _word(word)} if relation == "unknown" and word else None
+            for model in _as_list(group.get("models", [group])):
+                name, hub_id = (model.get("id"), model.get("_id")) if isinstance(model, dict) else (model, None)
+                known = isinstance(hub_id, str) and len(hub_id) <= 64 and hub_id.isascii() and hub_id.isalnum()
+                yield from declare(name, relation, "baseModels", detail, hub_id if known else None)
 
 
 def _from_tags(tags: Sequence[Any]) -> Iterator[Declared]:
@@ -175,17 +209,42 @@ def _from_tags(tags: Sequence[Any]) -> Iterator[Declared]:
     related: dict[str, list[str]] = {}
     for tag in tags:
         if isinstance(tag, str) and tag.startswith("base_model:"):
-            head, _, rest = tag.removeprefix("base_model:").partition(":")
-            relation = _SPELLINGS.get(head) if rest else None
-            name = rest if relation else tag.removeprefix("base_model:")
-            related.setdefault(name, []).extend([relation] if relation else [])
-    for name, relations in related.items():
-        for relation in relations or ["unknown"]:
-            yield from _declare(name, relation, "tags")
+            name, word = _split_tag(tag[:TAG_LIMIT])
+            related.setdefault(name, []).extend([word] if word else [])
+    for name, words in related.items():
+        for word in words or [""]:
+            relation = relation_of(word)
+            detail = {"relation": word} if word and relation is None else None
+            yield from declare(name, relation or "unknown", "tags", detail)
+
+
+@lru_cache(maxsize=16_384)
+def _split_tag(tag: str) -> tuple[str, str]:
+    """(name, the relation's word or "") of a tag."""
+    split = _TAG.fullmatch(tag)
+    if split is not None and (relation_of(split[1]) or (read_name(split[2]) or ("", ""))[1] == "hub"):
+        return split[2], split[1]
+    return tag.removeprefix("base_model:"), ""
 
 
 def _from_adapter_config(config: Mapping[str, Any]) -> Iterator[Declared]:
-    yield from _declare(config.get("base_model_name_or_path"), "adapter", "adapter_config")
+    for key in _ADAPTER_KEYS:
+        value = config.get(key)
+        if isinstance(value, str | list) and (found := list(declare(value, "adapter", "adapter_config"))):
+            revision = config.get("revision")
+            if isinstance(revision, str) and revision and key == _ADAPTER_KEYS[0]:
+                found = [dataclasses.replace(one, detail={"revision": _word(revision)}) for one in found]
+            yield from found
+            return
+
+
+def _from_mergekit(content: bytes | None, body: str) -> tuple[Declared, ...]:
+    if content is not None:
+        try:
+            return mergekit.merge_parents(content)
+        except ConfigMalformed:
+            pass
+    return mergekit.card_merge_parents(body)
 
 
 def is_duplication(title: str) -> bool:
@@ -193,24 +252,8 @@ def is_duplication(title: str) -> bool:
     return bool(_DUPLICATE.match(title.strip()))
 
 
-def _from_commit(title: str) -> Iterator[Declared]:
+def _from_commits(titles: Sequence[str]) -> Iterator[Declared]:
     """The server's own duplication leaves no base_model, only this commit title."""
-    if match := _DUPLICATE.match(title.strip()):
-        yield from _declare(match["name"], "duplicate", "commit")
-
-
-def _from_prose(body: str) -> Iterator[Declared]:
-    """Sentences of the kind that trainers wrote before base_model existed: fine-tuned version of [x](link)."""
-    text = re.sub(r"\s+", " ", body)
-    matches = sorted((match for pattern in _PROSE for match in pattern.finditer(text)), key=lambda match: match.start())
-    count = 0
-    for match in matches:
-        named = parent_name(match["link"] or match["code"])
-        if named is None or named[1] != "hub":
-            named = parent_name(match["text"]) if match["text"] and "/" in match["text"] else None
-        if named is None or named[1] != "hub" or count == PROSE_LIMIT:
-            continue
-        count += 1
-        verb = match["verb"].lower()
-        relation = "quantized" if verb.startswith("quanti") else "finetune" if verb.startswith("fine") else "adapter"
-        yield Declared(named[0], relation, "prose", "hub")
+    for title in titles:
+        if match := _DUPLICATE.match(title.strip()):
+            yield from declare(match["name"].rstrip(".,;:)"), "duplicate", "commit")

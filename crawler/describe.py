@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crawler.architecture import Architecture, architecture
 from crawler.cards import Card, parse_card
+from crawler.mergekit import merge_parents
 from crawler.plain import plain
 from crawler.safetensors_header import check_shards, join_shards, parse_index, read_header
 from crawler.weights import weight_files
@@ -41,6 +42,8 @@ class Description:
         self.card: Card | None = None
         self.config = details.config
         self.adapter_config: dict[str, Any] | None = None
+        self.quantize_config: dict[str, Any] | None = None
+        self.mergekit_config: bytes | None = None
         self.weights = "failed"
         self.headers: dict[str, Header] = {}
         self.architecture: Architecture | None = None
@@ -48,7 +51,10 @@ class Description:
     def read(self) -> None:
         """Read card, configuration and headers; what cannot be read is in `failures`."""
         self._try("card", self._read_card)
-        self._try("describe", self._read_configs)
+        self._try("describe", self._read_adapter_config)
+        self._try("describe", self._read_config)
+        self._try("describe", self._read_quantize_config)
+        self._try("describe", self._read_mergekit_config)
         self._try("describe", self._read_headers)
 
     def _try(self, stage: str, read: Callable[[], None]) -> None:
@@ -80,11 +86,22 @@ class Description:
         if card.problem is not None:
             raise CardMalformed(card.problem, file="README.md")
 
-    def _read_configs(self) -> None:
+    def _read_adapter_config(self) -> None:
         if "adapter_config.json" in self._files:
             self.adapter_config = self._json("adapter_config.json")
+
+    def _read_config(self) -> None:
         if self.config is None and "config.json" in self._files:
             self.config = self._json("config.json")
+
+    def _read_quantize_config(self) -> None:
+        if "quantize_config.json" in self._files:
+            self.quantize_config = self._json("quantize_config.json")
+
+    def _read_mergekit_config(self) -> None:
+        if "mergekit_config.yml" in self._files:
+            self.mergekit_config = self._small("mergekit_config.yml", CONFIG_LIMIT)
+            merge_parents(self.mergekit_config)  # to say what is wrong with it
 
     def _read_headers(self) -> None:
         if self._details.listed.disabled:

@@ -12,17 +12,19 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from crawler.cards import parse_card
-from crawler.hub_rows import listed_row, mapping, matches
+from crawler.hub_rows import listed_row, mapping
 from crawler.plain import plain, plain_text
+from crawler.selection import follows
 from crawler.small import missing_file, too_large
-from crawler.source import Details, Listed, Page, Query, RemoteFile
-from db.errors import HeaderMalformed, RepositoryUnavailable, SourceUnreachable, Transient
+from crawler.source import Details, Listed, Page, Query, RemoteFile, Wanted
+from db.errors import Failure, HeaderMalformed, RepositoryUnavailable, SourceUnreachable, Transient
 
 SIDECAR = ".hub.json"
 SMALL = 1_000_000  # bytes: content below this is part of a revision's sha, above it the time of the last change is
@@ -52,7 +54,7 @@ class FolderSource:
         """The folder's file: address."""
         return self._root.as_uri()
 
-    def pages(self, query: Query, cursor: str | None = None) -> Iterator[Page]:
+    def pages(self, query: Query, cursor: str | None = None, *, newest_first: bool = False) -> Iterator[Page]:  # noqa: ARG002
         """The models by name; the cursor is the last name of the page before. Tags are those of `.hub.json`."""
         if query.ids:
             yield Page(tuple(Listed(name) for name in dict.fromkeys(query.ids))[: query.limit], None)
@@ -71,6 +73,18 @@ class FolderSource:
                 yield Page(tuple(rows), name)
                 rows = []
         yield Page(tuple(rows), None)
+
+    def newest(self, query: Query) -> datetime | None:  # noqa: ARG002
+        """None: a folder says what it holds, not what has changed."""
+        return None
+
+    def locate(self, name: str) -> Listed | None:
+        """The model of that name."""
+        try:
+            self._folder(name)
+        except RepositoryUnavailable:
+            return None
+        return self._row(name)
 
     def details(self, name: str) -> Details:
         """Files with their sizes; the sha256 of those that are small. The revision's sha is a digest of them all."""
@@ -94,7 +108,7 @@ class FolderSource:
             files=tuple(remote),
             config=_object(folder / "config.json") or None,
             card_data=card_data,
-            commit_title=plain_text(title) if isinstance(title, str) else None,
+            commit_titles=(plain_text(title),) if isinstance(title, str) else (),
         )
 
     def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
@@ -124,6 +138,17 @@ class FolderSource:
         with self._open(name, sha, path) as stream:
             _check_end(stream, start + len(target), name, path)
             _fill(stream, start, target, name, path)
+
+    def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
+        """Fill the buffers one after the other: a disk gains nothing from larger or parallel reads."""
+        found: list[Failure | None] = []
+        for part in parts:
+            try:
+                self.read_into(part.name, part.sha, part.path, part.start, part.buffer)
+                found.append(None)
+            except Failure as failure:
+                found.append(failure)
+        return found
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -240,7 +265,7 @@ def _matches(row: Listed, query: Query) -> bool:
         query.author in (None, row.author)
         and all(word in row.name.lower() for word in words)
         and set(query.tags) <= set(row.tags)
-        and matches(row, query.architectures)
+        and follows(row, query.architectures)
     )
 
 

@@ -1,49 +1,51 @@
 """The Hub as a source: huggingface_hub where its public API serves, our own requests where it does not.
 
-What it does not serve: a listing that goes on from a cursor (list_models follows the pages but hands out no cursor, so
-a crawl that was cut off could only begin anew), and byte ranges that are verified (crawler.ranges). The token goes to
-the Hub alone and is never logged.
+What it does not serve: a listing that goes on from a cursor (crawler.hub_listing), byte ranges that are verified
+(crawler.ranges), and the first commit of a history without all of it. The token goes to the Hub alone and is never
+logged.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, ModelInfo, constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import HfApi, ModelInfo, constants, get_hf_file_metadata, get_token, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from crawler.declared import is_duplication
+from crawler.addresses import Address, AddressExpiredError, File
+from crawler.budget import Budget
+from crawler.http import NAME, TIMEOUT, VERSION, open_client, use_for_huggingface_hub
 from crawler.hub_errors import translated
-from crawler.hub_rows import listed_info, listed_row, mapping, matches
+from crawler.hub_listing import PAGE_SIZE, HubListing
+from crawler.hub_rows import listed_info, listed_row, mapping, named
 from crawler.plain import plain, plain_text
-from crawler.ranges import Address, AddressExpiredError, File, RangeReader
+from crawler.ranges import RangeReader
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
 from crawler.small import too_large
-from crawler.source import Details, Listed, Page, Query, RemoteFile
-from db.errors import RepositoryUnavailable, SourceUnreachable, Transient
+from crawler.source import Details, Listed, Page, Query, RemoteFile, Wanted
+from db.errors import Failure, RepositoryUnavailable, SourceUnreachable, Transient
 
-PAGE_SIZE = 1000
-API_TIMEOUT = 30.0  # seconds
-TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
-_VERSION = version("hublineage")  # requests are named hublineage/<version>
-_EXPAND = (
-    "author", "config", "createdAt", "disabled", "downloads", "gated", "lastModified", "library_name", "likes",
-    "pipeline_tag", "private", "sha", "tags",
-)  # fmt: skip
+API_TIMEOUT = 30.0  # seconds without a byte
 
 Result = TypeVar("Result")
 
 
-class HubSource:
-    """A Hub at `endpoint`, satisfying crawler.source.Source. Close it, or use it in a `with`.
+def token_for(endpoint: str) -> str | None:
+    """The environment's or the login's token, for the endpoint that huggingface_hub itself is set to only."""
+    return get_token() if endpoint.rstrip("/") == constants.ENDPOINT else None
 
-    `token` None: the environment's or the login's, for the endpoint that huggingface_hub itself is set to only.
+
+class HubSource:
+    """A Hub at `endpoint`, satisfying crawler.source.Source, for many threads. Close it, or use it in a `with`.
+
+    `token` None: that of `token_for`, and none where there is none. `budget` None: as many requests as it takes.
     """
 
     def __init__(
@@ -51,20 +53,21 @@ class HubSource:
         endpoint: str | None = None,
         token: str | None = None,
         *,
+        budget: Budget | None = None,
         page_size: int = PAGE_SIZE,
         policy: Policy | None = None,
         timeout: httpx2.Timeout = TIMEOUT,
     ) -> None:
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
-        self._token: str | bool | None = token
-        if token is None and self._endpoint != constants.ENDPOINT:
-            self._token = False  # never a token to a server that it was not meant for
-        self._page_size = page_size
-        self._policy = policy or Policy()
-        self._api = HfApi(self._endpoint, token=self._token, library_name="hublineage", library_version=_VERSION)
-        self._client = httpx2.Client(timeout=timeout, follow_redirects=False)
-        self._ranges = RangeReader(self._client, self._resolve, self._policy)
-        self._expands = True
+        self._token: str | bool = token or token_for(self._endpoint) or False
+        self._closed = threading.Event()
+        self._policy = policy or Policy(sleep=self._sleep)
+        self._budget = budget
+        self._api = HfApi(self._endpoint, token=self._token, library_name=NAME, library_version=VERSION)
+        self._client = open_client(self._endpoint, budget, timeout=timeout)
+        self._release = use_for_huggingface_hub(self._endpoint, budget, timeout=timeout)
+        self._ranges = RangeReader(self._client, self._resolve, self._policy, settle=self._settled)
+        self._listing = HubListing(self._endpoint, self._get, self._run, page_size)
 
     @property
     def name(self) -> str:
@@ -72,8 +75,13 @@ class HubSource:
         return self._endpoint
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections and ends what waits; the budget's permits go back."""
+        self._closed.set()
+        self._release()
+        self._ranges.close()
         self._client.close()
+        if self._budget is not None:
+            self._budget.close()
 
     def __enter__(self) -> Self:
         return self
@@ -83,25 +91,29 @@ class HubSource:
     ) -> None:
         self.close()
 
-    def pages(self, query: Query, cursor: str | None = None) -> Iterator[Page]:
-        """The listing by createdAt ascending: what is added meanwhile comes last, so a cursor stays good.
-
-        Explicit ids are given back as they are, without a request: `details` looks them up.
-        """
+    def pages(self, query: Query, cursor: str | None = None, *, newest_first: bool = False) -> Iterator[Page]:
+        """The listing; explicit ids are given back as they are, without a request: `details` looks them up."""
         if query.ids:
             yield Page(tuple(Listed(name) for name in dict.fromkeys(query.ids))[: query.limit], None)
             return
-        left = query.limit
-        while True:
-            rows, following = self._run(lambda at=cursor: self._list(query, at))  # type: ignore[misc]
-            if following is not None and following == cursor:
-                raise SourceUnreachable(f"{self._endpoint}: the listing repeats its cursor {following[:80]}")
-            found = tuple(row for row in rows if matches(row, query.architectures))[:left]
-            left = None if left is None else left - len(found)
-            cursor = following if left != 0 else None
-            yield Page(found, cursor)
-            if cursor is None:
-                return
+        yield from self._listing.pages(query, cursor, newest_first=newest_first)
+
+    def newest(self, query: Query) -> datetime | None:
+        """The last modification in the listing, by one request."""
+        return None if query.ids else self._listing.newest(query)
+
+    def locate(self, name: str) -> Listed | None:
+        """One request: where the Hub redirects a name to, and whether there is anything."""
+        response = self._run(lambda: self._get(f"/api/models/{quote(name)}"))
+        if response.status_code in (400, 401, 403, 404):
+            return None
+        try:
+            row = response.json()
+        except (ValueError, RecursionError):
+            row = None
+        if response.status_code != 200 or not named(row):
+            raise Transient(f"{self._endpoint} answers {response.status_code}", model=name)
+        return listed_row(row)
 
     def details(self, name: str) -> Details:
         """One or two API requests: the second asks for the commit's title, where the card names no parent."""
@@ -123,8 +135,9 @@ class HubSource:
             config, card, bases = plain(info.config), plain(card_data), plain(info.base_models)
         except ValueError as error:
             raise RepositoryUnavailable(f"the Hub's answer has {error}", model=name) from None
-        title = None if bases or (card or {}).get("base_model") or listed.disabled else self._title(name, info.sha)
-        return Details(listed, info.sha, files, mapping(config), mapping(card), mapping(bases), title)
+        declared = bases or (card or {}).get("base_model")
+        titles = () if declared or listed.disabled else self._titles(name, info.sha)
+        return Details(listed, info.sha, files, mapping(config), mapping(card), mapping(bases), titles)
 
     def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
         """A whole small file; refused by its size before it is read, and while it comes."""
@@ -143,42 +156,35 @@ class HubSource:
 
     def read_range(self, name: str, sha: str, path: str, start: int, stop: int) -> bytes:
         """Bytes [start, stop) of a file, verified."""
-        return self._run(lambda: self._ranges.read((name, sha, path), start, stop), retried=True)
+        return self._ranges.read((name, sha, path), start, stop)
 
     def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes from `start` on, verified."""
-        self._run(lambda: self._ranges.read_into((name, sha, path), start, buffer), retried=True)
+        self._ranges.read_into((name, sha, path), start, buffer)
 
-    def _run(self, call: Callable[[], Result], *, retried: bool = False) -> Result:
-        """`call`, tried again where it is worth it (once where it does so itself); nobody there: SourceUnreachable."""
+    def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
+        """Fill the buffers of many parts: neighbours by one request, several requests at once, all verified."""
+        return self._ranges.read_many(parts)
+
+    def _run(self, call: Callable[[], Result]) -> Result:
+        """`call`, tried again as long as it is worth it; nobody there: SourceUnreachable."""
         try:
-            return call() if retried else self._policy.run(call)
+            return self._policy.run(call)
         except TryAgain as error:
-            if error.unreachable is not None and error.unreachable == urlsplit(self._endpoint).hostname:
-                raise SourceUnreachable(f"{self._endpoint}: {error.detail}") from error
-            raise Transient(error.detail, model=error.model, file=error.file) from error  # stored by its class's name
+            raise self._settled(error) from error
+
+    def _settled(self, error: TryAgain) -> Failure:
+        """What is left of an error when all tries are used up, stored by its class's name. Raises SourceUnreachable."""
+        if error.unreachable is not None and error.unreachable == urlsplit(self._endpoint).hostname:
+            raise SourceUnreachable(f"{self._endpoint}: {error.detail}") from error
+        return Transient(error.detail, model=error.model, file=error.file)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
+            raise SourceUnreachable(f"{self._endpoint}: closed while waiting")
 
     def _headers(self) -> dict[str, str]:
-        return build_hf_headers(token=self._token, library_name="hublineage", library_version=_VERSION)
-
-    def _list(self, query: Query, cursor: str | None) -> tuple[list[Listed], str | None]:
-        """One page, by parameters that the Hub documents; `expand` is dropped for good where it is refused."""
-        size = self._page_size if query.limit is None else min(self._page_size, query.limit)
-        # direction: the client has dropped it, the Hub and its cursors still know it
-        params: list[tuple[str, str]] = [("sort", "createdAt"), ("direction", "1"), ("limit", str(max(size, 1)))]
-        params += [("author", query.author)] if query.author else []
-        params += [("search", query.search)] if query.search else []
-        params += [("filter", tag) for tag in query.tags]
-        params += [("cursor", cursor)] if cursor else []
-        fields = [("expand", field) for field in _EXPAND] if self._expands else [("full", "true"), ("config", "true")]
-        response = self._get("/api/models", [*params, *fields])
-        if response.status_code == 400 and self._expands:
-            self._expands = False
-            return self._list(query, cursor)
-        if response.status_code != 200:
-            words = " ".join(response.text.split())[:200]
-            raise SourceUnreachable(f"{self._endpoint} answers the listing with {response.status_code} {words}")
-        return self._rows(response), _next_cursor(response)
+        return build_hf_headers(token=self._token, library_name=NAME, library_version=VERSION)
 
     def _get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> httpx2.Response:
         """One request of the API, its reply whatever its status, save those that are worth another try."""
@@ -193,15 +199,6 @@ class HubSource:
         check_transient_status(response)
         return response
 
-    def _rows(self, response: httpx2.Response) -> list[Listed]:
-        try:
-            rows = response.json()
-        except ValueError:
-            raise TryAgain(f"{response.url.host}: a page of the listing is not JSON") from None
-        if not isinstance(rows, list):
-            raise TryAgain(f"{response.url.host}: a page of the listing is not a list")
-        return [listed_row(row) for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
-
     def _ask(self, name: str, call: Callable[[], Result], path: str | None = None) -> Result:
         """A call of huggingface_hub, once, its errors turned into ours."""
         try:
@@ -215,22 +212,30 @@ class HubSource:
     def _info(self, name: str) -> ModelInfo:
         return self._api.model_info(name, files_metadata=True, timeout=API_TIMEOUT)
 
-    def _title(self, name: str, sha: str) -> str | None:
-        """The title that a duplication on the server leaves, else the newest; none where the Hub does not say.
+    def _titles(self, name: str, sha: str) -> tuple[str, ...]:
+        """The titles of the first commit and of the newest, the first one first; none where the Hub does not say.
 
-        Our own request: the client's list_repo_commits reads the whole history, and without a timeout.
+        The first one tells of a duplication on the server. Our own requests, two for a long history: the client's
+        list_repo_commits reads all of it, and without a timeout.
         """
+        newest, total = self._commits(name, sha, 0)
+        if not newest or total <= len(newest):
+            return tuple(dict.fromkeys((*newest[-1:], *newest[:1])))
+        first, _ = self._commits(name, sha, (total - 1) // len(newest))
+        return tuple(dict.fromkeys((*first[-1:], newest[0])))
+
+    def _commits(self, name: str, sha: str, page: int) -> tuple[list[str], int]:
+        """The titles on a page of the history, newest first, and how many commits there are in all."""
+        parameters = [("p", str(page))] if page else []
         try:
-            response = self._run(lambda: self._get(f"/api/models/{name}/commits/{sha}"))
-        except Transient:
-            return None
-        try:
-            commits = response.json() if response.status_code == 200 else []
-        except ValueError:
-            return None
-        rows = [row for row in commits if isinstance(row, dict)] if isinstance(commits, list) else []
+            response = self._run(lambda: self._get(f"/api/models/{name}/commits/{sha}", parameters))
+            found = response.json() if response.status_code == 200 else []
+        except (Transient, ValueError, RecursionError):
+            return [], 0
+        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
         titles = [plain_text(row["title"]) for row in rows if isinstance(row.get("title"), str)]
-        return next((title for title in reversed(titles) if is_duplication(title)), titles[0] if titles else None)
+        total = response.headers.get("x-total-count", "")
+        return titles, int(total) if total.isascii() and total.isdigit() and len(total) < 9 else len(titles)
 
     def _resolve(self, file: File) -> Address:
         """Asks the Hub where a file's bytes are; our headers go along only where that is the Hub itself."""
@@ -243,8 +248,8 @@ class HubSource:
                 token=self._token,
                 timeout=API_TIMEOUT,
                 endpoint=self._endpoint,
-                library_name="hublineage",
-                library_version=_VERSION,
+                library_name=NAME,
+                library_version=VERSION,
             ),
             path,
         )
@@ -271,14 +276,3 @@ class HubSource:
         except httpx2.DecodingError:
             raise TryAgain("the reply's encoding is broken", model=name, file=path) from None
         return bytes(content)
-
-
-def _next_cursor(response: httpx2.Response) -> str | None:
-    """The cursor alone, not the link: it outlives a change of the page's size or the endpoint's name."""
-    link = response.links.get("next", {}).get("url")
-    if link is None:
-        return None
-    cursors = parse_qs(urlsplit(link).query).get("cursor")
-    if not cursors:
-        raise TryAgain(f"{response.url.host}: the link to the next page has no cursor")
-    return cursors[0]

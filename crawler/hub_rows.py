@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 from huggingface_hub import ModelInfo
 
-from crawler.plain import plain_text
+from crawler.plain import plain, plain_text
 from crawler.source import Listed
+
+_LONGEST = 300  # characters of a name or an id
+_CONFIG_KEYS = ("architectures", "model_type", "quantization_config", "peft", "diffusers")
+_CARD_KEYS = (
+    "base_model", "base_model_relation", "library_name", "license", "license_link", "license_name", "tags",
+)  # fmt: skip
+_FORMATS = {
+    ".safetensors": "safetensors", ".bin": "pytorch", ".pt": "pytorch", ".pth": "pytorch", ".ckpt": "pytorch",
+    ".gguf": "gguf", ".onnx": "onnx", ".h5": "tensorflow", ".tflite": "tflite", ".msgpack": "flax",
+}  # fmt: skip
 
 
 def listed_info(info: ModelInfo) -> Listed:
@@ -19,19 +29,27 @@ def listed_info(info: ModelInfo) -> Listed:
         "createdAt": info.created_at, "lastModified": info.last_modified, "downloads": info.downloads,
         "likes": info.likes, "private": info.private, "gated": info.gated, "disabled": info.disabled,
         "tags": info.tags, "pipeline_tag": info.pipeline_tag, "library_name": info.library_name,
-        "config": info.config,
+        "config": info.config, "baseModels": info.base_models,
+        "safetensors": {"total": info.safetensors.total} if info.safetensors is not None else None,
+        "siblings": None if info.siblings is None else [{"rfilename": one.rfilename} for one in info.siblings],
     }  # fmt: skip
     return listed_row(row)
 
 
+def named(row: Any) -> str | None:
+    """The repository's name in a row of the API; None where it has none that can be one. Rows of old have modelId."""
+    name = (row.get("id") or row.get("modelId")) if isinstance(row, dict) else None
+    return plain_text(name) if isinstance(name, str) and 0 < len(name) <= _LONGEST else None
+
+
 def listed_row(row: dict[str, Any]) -> Listed:
-    """A row of the API; its `id` must be a string."""
-    config = mapping(row.get("config")) or {}
+    """A row of the API that has a name."""
+    config = mapping(row.get("config"))
     gated = row.get("gated")
     return Listed(
-        name=plain_text(row["id"]),
-        hub_id=_text(row.get("_id")),
-        sha=_text(row.get("sha")),
+        name=named(row) or "",
+        hub_id=_key(row.get("_id")),
+        sha=_key(row.get("sha")),
         author=_text(row.get("author")),
         created_at=_time(row.get("createdAt")),
         last_modified=_time(row.get("lastModified")),
@@ -43,7 +61,13 @@ def listed_row(row: dict[str, Any]) -> Listed:
         tags=_texts(row.get("tags")),
         pipeline_tag=_text(row.get("pipeline_tag")),
         library_name=_text(row.get("library_name")),
-        architectures=_texts(config.get("architectures")),
+        architectures=None if config is None else _texts(config.get("architectures")),
+        model_type=None if config is None else _text(config.get("model_type")),
+        parameters=_count((mapping(row.get("safetensors")) or {}).get("total")),
+        formats=_formats(row.get("siblings")),
+        config=_some(config, _CONFIG_KEYS),
+        card_data=_some(mapping(row.get("cardData")), _CARD_KEYS),
+        base_models=_plain(row.get("baseModels")),
     )
 
 
@@ -52,8 +76,39 @@ def mapping(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def _some(found: dict[str, Any] | None, keys: Collection[str]) -> dict[str, Any] | None:
+    """Some of an object's items, fit for the catalogue: a page of whole cards would be most of it."""
+    if found is None:
+        return None
+    return mapping(_plain({key: found[key] for key in keys if found.get(key) is not None}))
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return plain(value)
+    except ValueError:  # too deep or too large
+        return None
+
+
+def _formats(siblings: Any) -> tuple[str, ...] | None:
+    if not isinstance(siblings, list):
+        return None
+    found = set()
+    for sibling in siblings:
+        name = sibling.get("rfilename") if isinstance(sibling, dict) else None
+        if isinstance(name, str) and "training_args" not in name and "optimizer" not in name:
+            found.add(_FORMATS.get(name[name.rfind(".") :] if "." in name else ""))
+    return tuple(sorted(one for one in found if one is not None))
+
+
 def _text(value: Any) -> str | None:
     return plain_text(value) if isinstance(value, str) and value else None
+
+
+def _key(value: Any) -> str | None:
+    """A text that an index holds."""
+    found = _text(value)
+    return found if found is not None and len(found) <= _LONGEST else None
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -72,11 +127,3 @@ def _time(value: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def matches(row: Listed, patterns: tuple[str, ...]) -> bool:
-    """Whether a row is asked for by its architectures: names or shell patterns, any of which will do."""
-    names = row.architectures
-    if not patterns or names is None:  # not told: only details can decide
-        return True
-    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)

@@ -1,63 +1,73 @@
-"""Verified byte ranges over HTTP.
+"""Verified byte ranges over HTTP, several in flight.
 
 A file is resolved once; its ranges then go to the address that the Hub has signed, which costs no request there, until
 it expires. huggingface_hub reads ranges too, but its file system returns other bytes where a server ignores Range; so
-status, Content-Range and length of every reply are checked here before a byte is taken.
+every reply is checked before a byte is taken (crawler.transfer). Files behind Xet's storage come the same way: the Hub
+redirects to a signed address that honours ranges.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import copy
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
-from db.errors import Failure, HeaderMalformed, RangeNotHonoured, RepositoryUnavailable
+from crawler.addresses import Address, Addresses, AddressExpiredError, File
+from crawler.coalesce import Request, Span, coalesce
+from crawler.retry import Policy, TryAgain, transport_error
+from crawler.source import Part, Wanted
+from crawler.transfer import Target, Transfer, receive, too_short
+from db.errors import Failure, RangeNotHonoured, RepositoryUnavailable, WeightsMissing
 
-REMEMBERED = 4096  # addresses kept before all are forgotten
+IN_FLIGHT = 8  # requests at once, of all who read many parts or a large one
+LARGEST = 16 << 20  # bytes of one request: a second or two, so that a cut costs little and eight keep a line busy
+GAP = 128 << 10  # bytes that are wasted rather than asked around: fewer than a line brings in one round trip
 REDIRECTS = 5
 PROGRESS = 256 * 1024  # bytes: a reply cut off behind so many begins the count of tries anew
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
-_CONTENT_RANGE_416 = re.compile(r"bytes \*/(\d{1,18})")
-
-File = tuple[str, str, str]
-"""Repository, commit sha and path."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the bytes of a file are to be had for a while; headers go to no other origin than the address's own."""
-
-    url: str = field(repr=False)  # signed: whoever reads it in a log could use it
-    size: int | None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
-
-
-class AddressExpiredError(Exception):
-    """The signed address opens nothing any more."""
+ALONE = 3  # parts of a request that failed, which are tried alone before the rest is given up too
+# A request may take so long before it is given up. The read timeout sees a server that falls silent; this one sees a
+# server that trickles. Below LEAST_RATE a shard of 5 GB takes half a day; a line that is merely slow loses nothing but
+# a new request now and then, as what has come stays and is above PROGRESS.
+DEADLINE = 30.0  # seconds to connect, to be answered, and for small ranges
+LEAST_RATE = 128 * 1024  # bytes per second beyond that
 
 
 class RangeReader:
-    """Reads ranges of files through one client. `resolve` asks the Hub for a file's address and size."""
+    """Reads ranges of files through one client, for many threads. `resolve` asks the Hub for a file's address and size.
 
-    def __init__(self, client: httpx2.Client, resolve: Callable[[File], Address], policy: Policy) -> None:
+    `settle` says what a TryAgain becomes whose tries are used up; what it raises ends the whole call (nobody answers).
+    """
+
+    def __init__(
+        self,
+        client: httpx2.Client,
+        resolve: Callable[[File], Address],
+        policy: Policy,
+        *,
+        settle: Callable[[TryAgain], Failure] = lambda error: error,
+        in_flight: int = IN_FLIGHT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
-        self._resolve = resolve
+        self._addresses = Addresses(resolve)
         self._policy = policy
-        self._addresses: dict[File, Address] = {}
+        self._settle = settle
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="ranges")  # starts threads when they are needed
+
+    def close(self) -> None:
+        """Ends the threads once they have finished what was asked of them."""
+        self._pool.shutdown()
 
     def address(self, file: File, *, renew: bool = False) -> Address:
         """The file's address, asked for once, or again to renew it."""
-        known = None if renew else self._addresses.get(file)
-        if known is None:
-            known = self._resolve(file)
-            if len(self._addresses) >= REMEMBERED:
-                self._addresses.clear()
-            self._addresses[file] = known
-        return known
+        return self._addresses.renew(file) if renew else self._addresses.get(file)[0]
 
     def read(self, file: File, start: int, stop: int) -> bytes:
         """Bytes [start, stop). Raises as `read_into` does, and ValueError for a negative range."""
@@ -73,129 +83,218 @@ class RangeReader:
         Raises RangeNotHonoured where the server sends anything else, HeaderMalformed where the file ends before the
         range does, RepositoryUnavailable where it refuses a fresh address, Transient where it fails for too long.
         """
-        transfer = _Transfer(file, start, buffer.cast("B"))
-        while transfer.missing:
-            self._policy.run(lambda: self._advance(transfer))
+        (failure,) = self.read_many([Part(*file, start, buffer)])
+        if failure is not None:
+            raise failure
 
-    def _advance(self, transfer: _Transfer) -> None:
+    def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
+        """Fill the buffers of all parts, by as few requests as is sensible; how it went with each.
+
+        Neighbours share a request (gaps of GAP bytes at most), what is larger than LARGEST comes in several, and
+        nothing beside the buffers is held but a chunk per request. Failures are those of `read_into`, each part's own.
+        """
+        buffers = [part.buffer.cast("B") for part in parts]
+        spans = [
+            Span((part.name, part.sha, part.path), part.start, part.start + len(buffer))
+            for part, buffer in zip(parts, buffers, strict=True)
+        ]
+        if any(span.start < 0 for span in spans):
+            raise ValueError("a range of bytes starts at 0 or later")
+        job = _Job([(part.name, part.sha, part.path) for part in parts], spans, buffers)
+        requests = coalesce(spans, GAP, LARGEST)
+        if len(requests) == 1:
+            self._bring(requests[0], job)
+        elif requests:
+            self._bring_all(requests, job)
+        return [job.failed.get(number) for number in range(len(parts))]
+
+    def _bring_all(self, requests: Sequence[Request], job: _Job) -> None:
+        futures = [self._pool.submit(self._bring, request, job) for request in requests]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            job.abandoned.set()
+            for future in futures:
+                future.cancel()
+            wait(futures)  # no thread writes into the buffers once this call has returned
+
+    def _bring(self, request: Request, job: _Job) -> None:
+        """Fetches a request; where it fails, sees to it that only those parts fail that cannot be had without it."""
+        numbers = [piece.span for piece in request.pieces if piece.span not in job.failed]
+        if not numbers:
+            return
+        transfer = job.transfer(request)
+        hopeless = job.hopeless.get(transfer.file)
+        if hopeless is not None:
+            job.fail(numbers, hopeless)
+            return
+        try:
+            self._complete(transfer, job)
+        except Failure as failure:
+            left = [piece.span for piece in request.pieces if piece.stop > transfer.begin]
+            if transfer.file_ends is not None:
+                self._bring_within(transfer.file_ends, left, request, job)
+                return
+            if isinstance(failure, RepositoryUnavailable | WeightsMissing):
+                job.hopeless[transfer.file] = failure
+            if transfer.file not in job.hopeless and len(left) > 1:
+                left = self._bring_alone(left, request, job)
+            job.fail(left, failure)
+
+    def _bring_within(self, size: int, numbers: Sequence[int], request: Request, job: _Job) -> None:
+        """The file turned out to have `size` bytes: parts that go beyond fail, the others are fetched without them."""
+        for number in numbers:
+            if job.spans[number].stop > size:
+                job.fail([number], too_short(job.file(request), size, job.spans[number].stop))
+        for smaller in job.again([number for number in numbers if number not in job.failed], request):
+            self._bring(smaller, job)
+
+    def _bring_alone(self, numbers: Sequence[int], request: Request, job: _Job) -> list[int]:
+        """One part after the other, until all have come or ALONE of them in a row failed; those that were not tried."""
+        bad = 0
+        for at, number in enumerate(numbers):
+            for single in job.again([number], request):
+                self._bring(single, job)
+            bad = bad + 1 if number in job.failed else 0
+            if bad == ALONE:
+                return list(numbers[at + 1 :])
+        return []
+
+    def _complete(self, transfer: Transfer, job: _Job) -> None:
+        try:
+            while transfer.missing:
+                self._policy.run(lambda: self._advance(transfer, job))
+        except TryAgain as error:
+            settled = self._settle(error)
+            if error.unreachable is not None:
+                job.hopeless[transfer.file] = settled
+            if settled is error:
+                raise
+            raise settled from error
+
+    def _advance(self, transfer: Transfer, job: _Job) -> None:
         """All of what is missing, or at least PROGRESS of it, whereafter tries are counted anew."""
         before = transfer.filled
-        known = transfer.file in self._addresses
+        refused: Address | None = None
         try:
-            try:
-                self._fetch(self.address(transfer.file), transfer)
-            except AddressExpiredError:
-                if not known:
-                    raise
-                self._fetch(self.address(transfer.file, renew=True), transfer)
-        except AddressExpiredError as error:
-            self._addresses.pop(transfer.file, None)
-            raise transfer.error(RepositoryUnavailable, f"the storage refuses a fresh address with {error}") from None
+            while True:
+                job.check()
+                address, fresh = self._addresses.get(transfer.file, refused)
+                try:
+                    self._fetch(address, transfer, job)
+                except AddressExpiredError as error:
+                    refused = address
+                    if fresh:
+                        self._addresses.forget(transfer.file, address)
+                        what = f"the storage refuses a fresh address with {error}"
+                        raise transfer.error(RepositoryUnavailable, what) from None
+                else:
+                    return
         except TryAgain:
             if transfer.filled - before < PROGRESS:
                 raise
 
-    def _fetch(self, address: Address, transfer: _Transfer) -> None:
-        if address.size is not None and transfer.stop > address.size:
-            raise transfer.too_short(address.size)
+    def _fetch(self, address: Address, transfer: Transfer, job: _Job) -> None:
+        transfer.check_size(address.size)
         url, headers = address.url, dict(address.headers)
         asked = {"Range": f"bytes={transfer.begin}-{transfer.stop - 1}", "Accept-Encoding": "identity"}
-        model, _, path = transfer.file
+        allowed = DEADLINE + transfer.missing / LEAST_RATE
         try:
             for _ in range(REDIRECTS):
-                with self._client.stream("GET", url, headers={**headers, **asked}, follow_redirects=False) as response:
+                with self._client.stream(
+                    "GET",
+                    url,
+                    headers={**headers, **asked},
+                    follow_redirects=False,
+                    extensions={"deadline": allowed},  # crawler.http keeps it, from the permit to the last byte
+                ) as response:
                     if not response.has_redirect_location:
-                        _check_status(response, transfer)
-                        _check_range(response, transfer, address.size)
-                        _fill(response, transfer)
+                        receive(response, transfer, address.size, self._in_time(allowed, transfer, job))
                         return
-                    following = urljoin(url, response.headers["location"])
+                    following = _joined(url, response.headers["location"], transfer)
                 if _origin(following) != _origin(url):
                     headers = {}
                 url = following
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
             raise transfer.error(RangeNotHonoured, "the server redirects to no address") from None
         except httpx2.TransportError as error:
-            raise transport_error(error, urlsplit(url).hostname or "", model=model, file=path) from error
+            raise transport_error(error, _host(url), model=transfer.file[0], file=transfer.file[2]) from error
         raise transfer.error(RangeNotHonoured, f"more than {REDIRECTS} redirects")
+
+    def _in_time(self, allowed: float, transfer: Transfer, job: _Job) -> Callable[[], None]:
+        """Checks that a body which begins now goes on to be wanted and in time; under any client."""
+        until = self._clock() + allowed
+
+        def check() -> None:
+            job.check()
+            if self._clock() > until:
+                raise transfer.try_again(f"{transfer.missing} bytes are missing after {allowed:.0f} s")
+
+        return check
+
+
+class _AbandonedError(Exception):
+    """Nobody waits for these bytes any more."""
 
 
 @dataclass
-class _Transfer:
-    """One range on its way into a buffer."""
+class _Job:
+    """One call of `read_many`, as its threads share it. A dict's single operations are atomic."""
 
-    file: File
-    start: int
-    target: memoryview
-    filled: int = 0
+    files: Sequence[File]
+    spans: Sequence[Span]
+    buffers: Sequence[memoryview]
+    failed: dict[int, Failure] = field(default_factory=dict)
+    hopeless: dict[File, Failure] = field(default_factory=dict)  # files of which no other part can be had either
+    abandoned: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def begin(self) -> int:
-        return self.start + self.filled
+    def check(self) -> None:
+        if self.abandoned.is_set():
+            raise _AbandonedError
 
-    @property
-    def stop(self) -> int:
-        return self.start + len(self.target)
+    def file(self, request: Request) -> File:
+        return self.files[request.pieces[0].span]
 
-    @property
-    def missing(self) -> int:
-        return len(self.target) - self.filled
+    def transfer(self, request: Request) -> Transfer:
+        targets = []
+        for piece in request.pieces:
+            begin = self.spans[piece.span].start
+            targets.append(Target(piece.start, self.buffers[piece.span][piece.start - begin : piece.stop - begin]))
+        needs = max(self.spans[piece.span].stop for piece in request.pieces)
+        return Transfer(self.file(request), request.start, request.stop, targets, needs)
 
-    def error(self, kind: type[Failure], what: str) -> Failure:
-        return kind(what, model=self.file[0], file=self.file[2])
+    def again(self, numbers: Sequence[int], request: Request) -> list[Request]:
+        """Requests for what a request was to bring of these parts, and for nothing else."""
+        chosen = set(numbers)
+        pieces = [piece for piece in request.pieces if piece.span in chosen]
+        found = coalesce([Span(request.file, piece.start, piece.stop) for piece in pieces], GAP, LARGEST)
+        return [
+            replace(one, pieces=tuple(replace(piece, span=pieces[piece.span].span) for piece in one.pieces))
+            for one in found
+        ]
 
-    def not_honoured(self, what: str) -> Failure:
-        return self.error(RangeNotHonoured, f"bytes {self.begin} to {self.stop} were asked for, {what}")
-
-    def too_short(self, size: int) -> Failure:
-        return self.error(HeaderMalformed, f"the file has {size} bytes, expected at least {self.stop}")
-
-
-def _check_status(response: httpx2.Response, transfer: _Transfer) -> None:
-    """Nothing but 206 will do; a 200 is refused here, before any of its body is taken."""
-    check_transient_status(response, model=transfer.file[0], file=transfer.file[2])
-    status = response.status_code
-    if status in (400, 401, 403, 404, 410):  # what storages answer to an address that has expired
-        raise AddressExpiredError(str(status))
-    ends = _CONTENT_RANGE_416.fullmatch(response.headers.get("content-range", "")) if status == 416 else None
-    if ends and int(ends[1]) < transfer.stop:
-        raise transfer.too_short(int(ends[1]))
-    if status != 206:
-        raise transfer.not_honoured(f"the server answers {status}, expected 206")
+    def fail(self, numbers: Sequence[int], failure: Failure) -> None:
+        """Each gets a failure of its own, since whoever gets it may write into it."""
+        for number in numbers:
+            self.failed.setdefault(number, copy.copy(failure))
 
 
-def _check_range(response: httpx2.Response, transfer: _Transfer, size: int | None) -> None:
-    """The head of a 206 must promise the bytes that were asked for and no others."""
-    headers = response.headers
-    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
-    if found is None:
-        raise transfer.not_honoured(f"Content-Range is {headers.get('content-range', 'missing')[:100]}")
-    total = None if found[3] == "*" else int(found[3])
-    if total is not None and total < transfer.stop:
-        raise transfer.too_short(total)
-    if (int(found[1]), int(found[2]) + 1) != (transfer.begin, transfer.stop):
-        raise transfer.not_honoured(f"Content-Range is {found[0]}")
-    if total is not None and size not in (None, total):
-        raise transfer.not_honoured(f"Content-Range is {found[0]}, in a file of {size} bytes")
-    if headers.get("content-encoding", "identity") != "identity":
-        raise transfer.not_honoured(f"the reply is encoded with {headers['content-encoding'][:40]}")
-    length = headers.get("content-length", str(transfer.missing))
-    if length != str(transfer.missing):
-        raise transfer.not_honoured(f"Content-Length is {length[:40]}, expected {transfer.missing}")
-
-
-def _fill(response: httpx2.Response, transfer: _Transfer) -> None:
-    """Copies the body chunk by chunk; what has come stays, whatever happens later."""
-    for chunk in response.iter_raw():
-        if len(chunk) > transfer.missing:
-            raise transfer.not_honoured("more bytes came")
-        transfer.target[transfer.filled : transfer.filled + len(chunk)] = chunk
-        transfer.filled += len(chunk)
-    if transfer.missing:
-        what = f"the reply ended {transfer.missing} bytes early"
-        raise TryAgain(what, model=transfer.file[0], file=transfer.file[2])
+def _joined(url: str, location: str, transfer: Transfer) -> str:
+    """Where a redirect leads to. Raises RangeNotHonoured where that is no address."""
+    try:
+        following = urljoin(url, location)
+        _origin(following)
+    except ValueError:
+        raise transfer.error(RangeNotHonoured, "the server redirects to no address") from None
+    return following
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,7 +23,7 @@ from db.errors import Transient
 Result = TypeVar("Result")
 
 TRANSIENT_STATUS = frozenset((408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 529))
-_RATE_LIMIT = re.compile(r'"?[\w-]+"?\s*;\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d{1,9})\b')
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 class TryAgain(Transient):
@@ -84,20 +84,38 @@ def _error(state: RetryCallState) -> TryAgain | None:
 def asked_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds that a reply asks to wait, None where it does not say.
 
-    The names in `headers` are in lower case, or its look-ups ignore case. A second is added since servers round down.
+    The names in `headers` are in lower case, or its look-ups ignore case. A date is compared with the reply's own Date,
+    since the server's clock may differ from ours; without one with `now`. A second is added since servers round down.
     """
-    if match := _RATE_LIMIT.search(headers.get("ratelimit", "")):
-        return float(match[1]) + 1
+    waits = [float(policy["t"]) for policy in _policies(headers.get("ratelimit", "")) if policy["r"] == "0"]
+    if waits:
+        return max(waits) + 1
     text = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}", text):
+    if _SECONDS.fullmatch(text):
         return float(text) + 1
+    moment = _moment(text)
+    if moment is None:
+        return None
+    begun = _moment(headers.get("date", "")) or now or datetime.now(UTC)
+    return max((moment - begun).total_seconds(), 0.0) + 1
+
+
+def _policies(text: str) -> Iterator[dict[str, str]]:
+    """The numbers r (requests left) and t (seconds until there are more) of each policy in a RateLimit header."""
+    for policy in text.split(","):
+        pairs = (one.partition("=") for one in policy.split(";"))
+        numbers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        if all(_SECONDS.fullmatch(numbers.get(name, "")) for name in "rt"):
+            yield numbers
+
+
+def _moment(text: str) -> datetime | None:
+    """An HTTP date, in UTC where it names no zone; None for anything else."""
     try:
         moment = parsedate_to_datetime(text)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max((moment - (now or datetime.now(UTC))).total_seconds(), 0.0) + 1
 
 
 def check_transient_status(response: httpx2.Response, *, model: str = "", file: str | None = None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
+
+    from db.errors import Failure
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Query:
     author: str | None = None
     search: str | None = None
     tags: tuple[str, ...] = ()
-    architectures: tuple[str, ...] = ()  # names or shell patterns, matched against config.architectures
+    architectures: tuple[str, ...] = ()  # names or shell patterns; see crawler.selection
     ids: tuple[str, ...] = ()  # explicit repositories: looked up one by one instead of listed
     limit: int | None = None
 
@@ -41,14 +43,24 @@ class Listed:
     pipeline_tag: str | None = None
     library_name: str | None = None
     architectures: tuple[str, ...] | None = None  # None: the listing does not carry the config
+    model_type: str | None = None
+    parameters: int | None = None  # as the source counts them
+    formats: tuple[str, ...] | None = None  # of the weights, by the files' names; None: these are not told
+    config: dict[str, Any] | None = None  # as far as it tells the architecture and how weights are stored
+    card_data: dict[str, Any] | None = None  # the card's YAML, as far as it tells of parents and licences
+    base_models: Any = None  # {"relation": str, "models": [{"_id": str, "id": str}]}
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a listing; `cursor` asks for the next one, None ends the listing."""
+    """One page of a listing; `cursor` asks for the next one, None ends the listing.
+
+    `oldest` is the earliest modification that a page in the order of modification goes back to.
+    """
 
     rows: tuple[Listed, ...]
     cursor: str | None
+    oldest: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,42 @@ class Details:
     config: dict[str, Any] | None = None  # config.json as far as the source carries it
     card_data: dict[str, Any] | None = None  # the card's YAML as the source parsed it, if it did
     base_models: dict[str, Any] | None = None  # {"relation": str, "models": [{"id": str}]}
-    commit_title: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    commit_titles: tuple[str, ...] = ()  # as far as they were asked for, the oldest first
+
+
+class Wanted(Protocol):
+    """Bytes that are wanted of a file: from `start` on, as many as the buffer takes."""
+
+    @property
+    def name(self) -> str:
+        """The repository."""
+
+    @property
+    def sha(self) -> str:
+        """Its commit."""
+
+    @property
+    def path(self) -> str:
+        """The file in it."""
+
+    @property
+    def start(self) -> int:
+        """The first byte, counted from the beginning of the file."""
+
+    @property
+    def buffer(self) -> memoryview:
+        """Where they go; writable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A `Wanted` to be made where one is needed."""
+
+    name: str
+    sha: str
+    path: str
+    start: int
+    buffer: memoryview
 
 
 class Source(Protocol):
@@ -83,8 +129,14 @@ class Source(Protocol):
     def name(self) -> str:
         """What identifies this source in the catalogue: an endpoint's address or a folder's file: address."""
 
-    def pages(self, query: Query, cursor: str | None = None) -> Iterator[Page]:
-        """Pages of the listing in a stable order, from `cursor` on."""
+    def pages(self, query: Query, cursor: str | None = None, *, newest_first: bool = False) -> Iterator[Page]:
+        """Pages of the listing from `cursor` on, in a stable order: by creation, or by last modification backwards."""
+
+    def newest(self, query: Query) -> datetime | None:
+        """The last modification in the listing; None for a source that cannot list what has changed."""
+
+    def locate(self, name: str) -> Listed | None:
+        """The repository that a name leads to, maybe under another one; None where it leads to nothing."""
 
     def details(self, name: str) -> Details:
         """The newest revision of one repository, with its files' sizes and hashes."""
@@ -97,6 +149,13 @@ class Source(Protocol):
 
     def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes from `start` on, verified, without a second copy of them in memory."""
+
+    def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
+        """Fill the buffers of many parts, in whatever requests are cheapest; how it went with each, in their order.
+
+        The failure of one part stops no other; only SourceUnreachable is raised. What a failed part's buffer holds is
+        not defined.
+        """
 
     def close(self) -> None:
         """Let go of connections."""

@@ -11,6 +11,7 @@ from db.errors import WeightsMissing
 _NAMES = ("model", "diffusion_pytorch_model", "pytorch_model", "adapter_model")
 _SHARD = re.compile(r"(?P<stem>[^/]+)-(?P<number>\d{5,6})-of-(?P<count>\d{5,6})\.safetensors")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".pkl", ".joblib")
+_STATE = ("training_args", "optimizer", "scheduler", "rng_state", "scaler", "trainer_state")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ def weight_files(paths: Collection[str]) -> WeightFiles:
     if others:
         raise WeightsMissing(f"no safetensors, only {others[0]}, a format that is not loaded")
     raise WeightsMissing("the repository holds no weights")
+
+
+def looks_like_weights(path: str) -> bool:
+    """Whether a file of this name holds weights in any format, loaded by us or not; the state of a training is none."""
+    name = path.rpartition("/")[2]
+    return name.endswith((".safetensors", *_PICKLES)) and not name.startswith(_STATE)
 
 
 def _whole_set(top: list[str]) -> tuple[str, ...]:

@@ -5,24 +5,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from db.models import (
-    Crawl,
-    DeclaredParent,
-    FailureRow,
-    Family,
-    File,
-    Layout,
-    Repository,
-    Revision,
-    SourceRow,
-    TensorSpecRow,
-)
+from db.models import Alias, Family, File, Layout, Repository, Revision, SourceRow, TensorSpecRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,89 +31,22 @@ class Spec:
     stop: int
 
 
-def source_id(session: Session, name: str) -> int:
-    """The id of a source, which is added if it is new."""
-    session.execute(insert(SourceRow).values(name=name).on_conflict_do_nothing())
-    return session.scalars(select(SourceRow.id).where(SourceRow.name == name)).one()
-
-
-def begin_crawl(session: Session, source: int, query: dict[str, Any]) -> Crawl:
-    """The unfinished crawl of this query, to go on where it stood, or a new one."""
-    unfinished = select(Crawl).where(Crawl.source_id == source, Crawl.query == query, Crawl.finished_at.is_(None))
-    crawl = session.scalars(unfinished.with_for_update()).one_or_none()
-    if crawl is None:
-        crawl = Crawl(source_id=source, query=query)
-        session.add(crawl)
-        session.flush()
-    return crawl
-
-
-def store_page(session: Session, crawl: Crawl, rows: Sequence[Mapping[str, Any]], cursor: str | None) -> None:
-    """Store a page's repositories and move the crawl's cursor behind it."""
-    if rows:
-        stamped = [{**row, "source_id": crawl.source_id, "seen_in_crawl": crawl.id, "removed_at": None} for row in rows]
-        statement = insert(Repository).values(stamped)
-        changed: dict[str, Any] = {
-            name: statement.excluded[name] for name in stamped[0] if name not in {"source_id", "name"}
-        }
-        # A listing that does not carry a fact must not erase it.
-        for name in {"architectures", "hub_id", "created_at"} & stamped[0].keys():
-            changed[name] = func.coalesce(statement.excluded[name], getattr(Repository, name))
-        session.execute(statement.on_conflict_do_update(index_elements=["source_id", "name"], set_=changed))
-    crawl.cursor = cursor
-    crawl.pages += 1
-
-
-def finish_crawl(session: Session, crawl: Crawl, *, complete: bool) -> int:
-    """End a crawl. After a complete listing, repositories that it did not show are removed; return their number."""
-    crawl.finished_at = datetime.now(UTC)
-    if not complete:
-        return 0
-    statement = (
-        update(Repository)
-        .where(
-            Repository.source_id == crawl.source_id,
-            Repository.seen_in_crawl.is_distinct_from(crawl.id),
-            Repository.removed_at.is_(None),
-        )
-        .values(removed_at=func.now())
-        .returning(Repository.id)
+def replace_name(session: Session, placeholder: Repository, repository: int) -> None:
+    """Let a name that was asked for lead to the repository that it turned out to be."""
+    target = session.get_one(Repository, repository)
+    statement = insert(Alias).values(
+        source_id=placeholder.source_id, name=placeholder.name, target=target.name, hub_id=target.hub_id
     )
-    return len(session.scalars(statement).all())
-
-
-def store_listed(session: Session, repository_id: int, row: Mapping[str, Any]) -> None:
-    """Store what a source says of a single repository, which may be more than its listing did."""
-    facts = {name: value for name, value in row.items() if name != "name"}
-    session.execute(update(Repository).where(Repository.id == repository_id).values(facts))
-
-
-def seen(session: Session, crawl_id: int) -> list[tuple[Repository, str | None]]:
-    """The repositories that a crawl saw, with the sha of the newest revision that is known of each, by name."""
-    query = (
-        select(Repository, Revision.sha)
-        .outerjoin(Revision, Revision.id == Repository.current_revision_id)
-        .where(Repository.seen_in_crawl == crawl_id)
-        .order_by(Repository.name)
-    )
-    return [(repository, sha) for repository, sha in session.execute(query)]
-
-
-def failures_to_describe(session: Session, source: int) -> dict[int, dict[str, datetime]]:
-    """Per repository the kinds of its unresolved failures of being described, and when they last happened."""
-    query = (
-        select(FailureRow.repository_id, FailureRow.kind, FailureRow.last_at)
-        .join(Repository, Repository.id == FailureRow.repository_id)
-        .where(
-            Repository.source_id == source,
-            FailureRow.stage.in_(("card", "describe")),
-            FailureRow.resolved_at.is_(None),
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["source_id", "name"],
+            set_={"target": statement.excluded.target, "hub_id": statement.excluded.hub_id, "seen_at": func.now()},
         )
     )
-    kinds: dict[int, dict[str, datetime]] = {}
-    for repository, kind, last_at in session.execute(query):
-        kinds.setdefault(repository, {})[kind] = last_at
-    return kinds
+    nothing_known = (
+        Repository.hub_id.is_(None) & ~select(Revision.id).where(Revision.repository_id == placeholder.id).exists()
+    )
+    session.execute(delete(Repository).where(Repository.id == placeholder.id, nothing_known))
 
 
 def store_revision(session: Session, repository_id: int, values: Mapping[str, Any]) -> int:
@@ -133,9 +54,9 @@ def store_revision(session: Session, repository_id: int, values: Mapping[str, An
 
     Weights that were described before are kept where they could not be read again.
     """
-    statement = insert(Revision).values(repository_id=repository_id, **values)
+    statement = insert(Revision).values(repository_id=repository_id, described_at=func.now(), **values)
     changed: dict[str, Any] = {name: statement.excluded[name] for name in values if name != "sha"}
-    lost = statement.excluded.weights == "failed"
+    lost = (statement.excluded.weights == "failed") & (Revision.weights != "unread")
     for name in ("weights", "weights_digest"):
         changed[name] = case((lost, getattr(Revision, name)), else_=statement.excluded[name])
     changed["family_id"] = case((changed["weights"] == "safetensors", Revision.family_id))
@@ -194,11 +115,18 @@ def _layout_digest(specs: Sequence[Spec]) -> bytes:
     return digest.digest()
 
 
-def store_declared(session: Session, revision_id: int, parents: Sequence[Mapping[str, Any]]) -> None:
-    """Store what a revision declares of its parents."""
-    if parents:
-        statement = insert(DeclaredParent).values([{**parent, "revision_id": revision_id} for parent in parents])
-        session.execute(statement.on_conflict_do_nothing())
+def content_of(session: Session, source: str, model: str, sha: str, path: str) -> tuple[str, int] | None:
+    """The hash and the size of a file, however many repositories hold it; None where they are not known."""
+    query = (
+        select(func.coalesce(File.sha256, File.xet_hash), File.size)
+        .join(Revision, Revision.id == File.revision_id)
+        .join(Repository, Repository.id == Revision.repository_id)
+        .join(SourceRow, SourceRow.id == Repository.source_id)
+        .where(SourceRow.name == source, Repository.name == model, Revision.sha == sha, File.path == path)
+        .limit(1)
+    )
+    row = session.execute(query).first()
+    return (row[0], row[1]) if row is not None and row[0] is not None and row[1] is not None else None
 
 
 @dataclass(frozen=True)
@@ -212,14 +140,14 @@ class Described:
 
 
 def described(session: Session, source: int) -> list[Described]:
-    """The current revisions of a source that have weights to compare, oldest in the catalogue first."""
+    """The current revisions of a source that have weights to compare, in the order of their repositories."""
     query = (
         select(Revision.id, Revision.family_id, Revision.config, func.array_agg(File.layout_id.distinct()))
         .join(Repository, Repository.current_revision_id == Revision.id)
         .join(File, File.revision_id == Revision.id)
         .where(Repository.source_id == source, Revision.weights == "safetensors", File.layout_id.is_not(None))
         .group_by(Revision.id)
-        .order_by(Revision.id)
+        .order_by(Revision.repository_id)
     )
     return [
         Described(revision, family, config, tuple(sorted(layouts)))

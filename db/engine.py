@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -61,3 +62,33 @@ def exclusive(engine: Engine, name: str) -> Iterator[None]:
             except OperationalError:
                 # The server is gone, and the lock with it.
                 connection.invalidate()
+
+
+class Claims:
+    """Work that this process has taken, so that no other one does it too; all is let go when the process ends.
+
+    One connection holds a lock per claim. Safe for threads, which must not claim the same twice.
+    """
+
+    def __init__(self, engine: Engine, kind: str) -> None:
+        self._connection = engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+        self._kind = kind
+        self._lock = threading.Lock()
+
+    def take(self, number: int) -> bool:
+        """Whether the work of that number is ours now."""
+        return self._call("pg_try_advisory_lock", number)
+
+    def release(self, number: int) -> None:
+        """Give it to others."""
+        self._call("pg_advisory_unlock", number)
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._connection.invalidate()  # closed for good: in the pool it would keep its locks
+        self._connection.close()
+
+    def _call(self, function: str, number: int) -> bool:
+        call = text(f"SELECT {function}(hashtextextended(:name, 0))")
+        with self._lock:
+            return bool(self._connection.scalar(call, {"name": f"{self._kind} {number}"}))

@@ -11,6 +11,7 @@ from db.models import FailureRow, Repository
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
@@ -42,6 +43,19 @@ def record(
             },
         )
     )
+
+
+def to_describe(session: Session, repositories: Sequence[int]) -> dict[int, dict[str, datetime]]:
+    """Per repository the kinds of its unresolved failures of being described, and when they last happened."""
+    query = select(FailureRow.repository_id, FailureRow.kind, FailureRow.last_at).where(
+        FailureRow.repository_id.in_(repositories),
+        FailureRow.stage.in_(("card", "describe")),
+        FailureRow.resolved_at.is_(None),
+    )
+    kinds: dict[int, dict[str, datetime]] = {}
+    for repository, kind, last_at in session.execute(query):
+        kinds.setdefault(repository, {})[kind] = last_at
+    return kinds
 
 
 def resolve(session: Session, repository_id: int, stages: Sequence[str]) -> int:

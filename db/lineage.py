@@ -104,8 +104,9 @@ def clusters(session: Session, run_id: int) -> list[tuple[Cluster, list[int]]]:
     members: dict[int, list[int]] = {}
     for cluster, revision in session.execute(
         select(ClusterMember.cluster_id, ClusterMember.revision_id)
+        .join(Revision, Revision.id == ClusterMember.revision_id)
         .where(ClusterMember.run_id == run_id)
-        .order_by(ClusterMember.revision_id)
+        .order_by(Revision.repository_id)
     ):
         members.setdefault(cluster, []).append(revision)
     query = select(Cluster).where(Cluster.run_id == run_id).order_by(Cluster.position)
@@ -126,7 +127,12 @@ def edges(session: Session, run_id: int) -> list[Edge]:
 def duplicate_groups(session: Session, run_id: int) -> list[list[int]]:
     """The groups of duplicates of a run, each with its representative first."""
     groups: dict[int, list[int]] = {}
-    query = select(Duplicate).where(Duplicate.run_id == run_id).order_by(Duplicate.of_id, Duplicate.revision_id)
+    query = (
+        select(Duplicate)
+        .join(Revision, Revision.id == Duplicate.revision_id)
+        .where(Duplicate.run_id == run_id)
+        .order_by(Revision.repository_id)
+    )
     for row in session.scalars(query):
         groups.setdefault(row.of_id, [row.of_id]).append(row.revision_id)
     return list(groups.values())
@@ -145,7 +151,7 @@ def models(session: Session, source_id: int) -> list[Model]:
             Repository.disabled,
             Repository.created_at,
         )
-        .outerjoin(Revision, Revision.id == Repository.current_revision_id)
+        .outerjoin(Revision, (Revision.id == Repository.current_revision_id) & (Revision.weights != "unread"))
         .outerjoin(Family, Family.id == Revision.family_id)
         .where(Repository.source_id == source_id, Repository.removed_at.is_(None))
         .order_by(Repository.name)

@@ -63,11 +63,14 @@ def families(session: Session, source_id: int) -> list[Family]:
 
 
 def members(session: Session, family_id: int) -> list[Member]:
-    """The current revisions of a family that are still there, oldest in the catalogue first."""
+    """The current revisions of a family that are still there, in the order in which their repositories were listed.
+
+    Not in that in which they were described: several workers do that, and results must not depend on which was quick.
+    """
     query = (
         _MEMBER.where(Revision.family_id == family_id)
         .where(Repository.current_revision_id == Revision.id, Repository.removed_at.is_(None))
-        .order_by(Revision.id)
+        .order_by(Repository.id)
     )
     return [Member(*row) for row in session.execute(query)]
 
@@ -130,9 +133,10 @@ def sync_layers(
     query = (
         select(TensorSpecRow.layer, TensorSpecRow.shape, func.min(TensorSpecRow.kind))
         .join(File, File.layout_id == TensorSpecRow.layout_id)
+        .join(Revision, Revision.id == File.revision_id)
         .where(File.revision_id.in_(revisions), TensorSpecRow.dtype.in_(dtypes), text("0 <> ALL (tensor_specs.shape)"))
         .group_by(TensorSpecRow.layer, TensorSpecRow.shape)
-        .order_by(func.min(File.revision_id), func.min(File.path), func.min(TensorSpecRow.start))
+        .order_by(func.min(Revision.repository_id), func.min(File.path), func.min(TensorSpecRow.start))
     )
     found = [(layer, tuple(shape), kind) for layer, shape, kind in session.execute(query)]
     known = {

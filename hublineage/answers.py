@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from db import failures, measurements
+from db import crawls, failures, measurements, quotas
 from db import lineage as rows
 from db.engine import transaction
 from db.errors import UsageError
-from db.models import MeasureBatch, Repository, Revision, SourceRow
+from db.models import Crawl, DeclaredProblem, MeasureBatch, Repository, Revision, SourceRow
 from hublineage.result import failures_of, result
 from lineage.measure import METRIC_VERSION
 
@@ -25,13 +26,20 @@ def status(engine: Engine) -> dict[str, Any]:
     """Per source: counts, what is pending, and failures."""
     with transaction(engine) as session:
         sources = session.execute(select(SourceRow.name, SourceRow.id).order_by(SourceRow.name)).all()
-        return {"sources": [{"source": name, **_source_status(session, number)} for name, number in sources]}
+        return {
+            "sources": [{"source": name, **_source_status(session, number)} for name, number in sources],
+            "quotas": [_quota(row) for row in quotas.status_rows(session)],
+        }
 
 
 def _source_status(session: Session, source_id: int) -> dict[str, Any]:
     here = Repository.source_id == source_id
     there = here & Repository.removed_at.is_(None)
-    current = select(func.count()).select_from(Repository).join(Revision, Revision.id == Repository.current_revision_id)
+    current = (
+        select(func.count())
+        .select_from(Repository)
+        .join(Revision, (Revision.id == Repository.current_revision_id) & (Revision.weights != "unread"))
+    )
     families = measurements.families(session, source_id)
     runs = rows.current_runs(session, source_id)
     failed = failures_of(session, source_id)
@@ -45,6 +53,9 @@ def _source_status(session: Session, source_id: int) -> dict[str, Any]:
     comparable = count(current.where(there, Revision.family_id.is_not(None)))
     pending = {
         "repositories to describe": repositories - described,
+        "newer commits to describe": count(
+            current.where(there, Repository.head_sha.is_not(None), Repository.head_sha != Revision.sha)
+        ),
         "models to measure": sum(len(_unmeasured(session, family.id)) for family in families),
         "families to infer": len({family.id for family in families} - {family.id for family, _ in runs}),
     }
@@ -59,8 +70,40 @@ def _source_status(session: Session, source_id: int) -> dict[str, Any]:
             "verdicts": len(rows.verdicts(session, source_id)),
         },
         "pending": {name: number for name, number in pending.items() if number},
+        "crawls": [_crawl(crawl) for crawl in crawls.newest(session, source_id)],
+        "declared_problems": _problems(session, source_id),
         "failures_by_reason": dict(kinds.most_common()),
         "failures": failed,
+    }
+
+
+def _quota(row: quotas.QuotaStatus) -> dict[str, Any]:
+    """A Hub that told no quota has none."""
+    none = {"quota": None, "allowed": None} if row.quota >= quotas.UNLIMITED else {}
+    return {**asdict(row), **none}
+
+
+def _problems(session: Session, source_id: int) -> dict[str, int]:
+    """How many models have each kind of problem in what they declare."""
+    counted = (
+        select(DeclaredProblem.kind, func.count(DeclaredProblem.revision_id.distinct()))
+        .join(Repository, Repository.current_revision_id == DeclaredProblem.revision_id)
+        .where(Repository.source_id == source_id, Repository.removed_at.is_(None))
+        .group_by(DeclaredProblem.kind)
+        .order_by(DeclaredProblem.kind)
+    )
+    return {row[0]: row[1] for row in session.execute(counted)}
+
+
+def _crawl(crawl: Crawl) -> dict[str, Any]:
+    return {
+        "query": {name: value for name, value in crawl.query.items() if value},
+        "kind": crawl.kind,
+        "started": crawl.started_at.isoformat(timespec="seconds"),
+        "finished": crawl.finished_at.isoformat(timespec="seconds") if crawl.finished_at else None,
+        "pages": crawl.pages,
+        "listed": crawl.listed,
+        "described": crawl.described_at is not None,
     }
 
 

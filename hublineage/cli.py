@@ -13,21 +13,47 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 from sqlalchemy import Engine
 
+from crawler import pipeline as crawler
 from crawler.folder import FolderSource
-from crawler.hub import HubSource
-from crawler.source import Query, Source
+from crawler.source import Query
 from db.errors import HublineageError, NothingToDo, UsageError
 from hublineage import answers, cli_db, cli_hub, job, render
 from hublineage.database import database
+from hublineage.options import (
+    Architecture,
+    Author,
+    Cache,
+    CacheSize,
+    DataDir,
+    Device,
+    Endpoint,
+    Folder,
+    Ids,
+    Increment,
+    Jobs,
+    Json,
+    Limit,
+    ListOnly,
+    Memory,
+    Method,
+    MetricOption,
+    QuotaShare,
+    RetryFailed,
+    Search,
+    Tag,
+    Trees,
+    WeightsOnly,
+)
 from hublineage.progress import reporting
 from hublineage.result import result
 from hublineage.settings import Settings, parse_memory
+from hublineage.sources import open_source
 from lineage.compare import compare as compare_source
 from lineage.measure import Options
 from lineage.mother import Metric
@@ -43,33 +69,6 @@ app = typer.Typer(
 app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_hub.app, name="hub")
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Where the embedded database lives (unless DATABASE_URL is set).")
-]
-Folder = Annotated[
-    Path | None, typer.Option("--folder", help="A folder of org/name/ model folders, in place of a Hub.")
-]
-Endpoint = Annotated[str | None, typer.Option(help="The Hub's address; HF_ENDPOINT or the public Hub by default.")]
-Author = Annotated[str | None, typer.Option(help="Only repositories of this user or organisation.")]
-Search = Annotated[str | None, typer.Option(help="Only repositories whose name holds this text.")]
-Tag = Annotated[list[str] | None, typer.Option(help="Only repositories with this tag; repeat for several.")]
-Architecture = Annotated[
-    list[str] | None,
-    typer.Option(help="Only models with this config.architectures entry, * and ? allowed; repeatable."),
-]
-Ids = Annotated[list[str] | None, typer.Option("--id", help="Exactly this repository; repeat for several.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most this many repositories.")]
-Memory = Annotated[str | None, typer.Option(help="Memory for measuring, such as 800M; 1GiB by default.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda[:number].")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
-Method = Annotated[str, typer.Option(help="recover (ours) or mother (the paper's).")]
-MetricOption = Annotated[Metric, typer.Option(help="The distance of the paper's method.")]
-Trees = Annotated[int | None, typer.Option(min=1, help="The number of trees per family, for the paper's method.")]
-WeightsOnly = Annotated[
-    bool, typer.Option("--weights-only", help="Keep dates and all other metadata out of the inference.")
-]
-
 
 @dataclass(frozen=True)
 class Context:
@@ -80,11 +79,12 @@ class Context:
 
 
 @contextmanager
-def working(data_dir: Path | None) -> Iterator[Context]:
-    """The settings and the database of a command."""
-    settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
-    with database(settings) as engine:
-        yield Context(settings, engine)
+def working(data_dir: Path | None, **settings: Any) -> Iterator[Context]:
+    """The settings, those that the command line says over those of the environment, and the database of a command."""
+    said = {name: value for name, value in {"data_dir": data_dir, **settings}.items() if value is not None}
+    chosen = Settings(**said)
+    with database(chosen) as engine:
+        yield Context(chosen, engine)
 
 
 def _query(
@@ -98,24 +98,25 @@ def _query(
     return Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
 
 
-def _source(folder: Path | None, endpoint: str | None, query: Query) -> Source:
+def _source(folder: Path | None, endpoint: str | None, query: Query, *, whole: bool = False) -> str:
+    """The name of the source that is meant; `whole`: all of a Hub may be."""
     if folder is not None and endpoint is not None:
         raise UsageError("--folder and --endpoint name two sources; one at a time")
     if folder is not None:
-        return FolderSource(folder)
-    if query == Query() and endpoint is None:
+        return FolderSource(folder).name
+    if query == Query() and endpoint is None and not whole:
         raise UsageError(
-            "the whole Hub is a great deal: say --author, --search, --tag, --architecture, --id or --limit"
+            "the whole Hub is a great deal: say --author, --search, --tag, --architecture, --id or --limit, "
+            "or crawl --list-only"
         )
-    return HubSource(endpoint or Settings().endpoint)
+    return (endpoint or Settings().endpoint).rstrip("/")
 
 
 def _sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[str, int]]:
     """Names and ids of the sources that were crawled: of the one that is named, or of all of them."""
     known = job.known_sources(engine)
     if folder is not None or endpoint is not None:
-        with closing(_source(folder, endpoint, Query(limit=1))) as source:
-            name = source.name
+        name = _source(folder, endpoint, Query(limit=1))
         if name not in known:
             raise UsageError(f"{name} was not crawled yet: hublineage crawl comes first")
         return [(name, known[name])]
@@ -165,6 +166,10 @@ def run(
     weights_only: WeightsOnly = False,
     memory: Memory = None,
     device: Device = None,
+    jobs: Jobs = None,
+    quota_share: QuotaShare = None,
+    cache: Cache = None,
+    cache_size: CacheSize = None,
     retry_failed: RetryFailed = False,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -180,16 +185,19 @@ def run(
     query = _query(author, search, tag, architecture, ids, limit)
     parameters = _parameters(method, metric, trees)
     options = _options(Settings(), memory, device, retry_failed)
-    source = _source(folder, endpoint, query)
-    with closing(source), working(data_dir) as context, reporting() as report:
-        crawled = job.run(context.engine, source, job.Job(query, options, parameters, weights_only), report)
+    name = _source(folder, endpoint, query)
+    said = {"quota_share": quota_share, "cache": cache, "cache_size": cache_size, "jobs": jobs}
+    with working(data_dir, **said) as context, reporting() as report:
+        work = job.Job(query, crawler.Options(jobs=context.settings.jobs), options, parameters, weights_only)
+        with closing(open_source(name, context.engine, context.settings, report)) as source:
+            crawled = job.run(context.engine, source, work, report)
         found = result(context.engine, crawled.source_id)
     if as_json:
         _print_json(found)
     else:
         render.print_result(_console(), found)
     if not found["verdicts"] and not found["failures"]:
-        raise NothingToDo(f"{source.name} has no repository that was asked for")
+        raise NothingToDo(f"{name} has no repository that was asked for")
 
 
 @app.command()
@@ -202,21 +210,33 @@ def crawl(
     architecture: Architecture = None,
     ids: Ids = None,
     limit: Limit = None,
+    increment: Increment = False,
+    list_only: ListOnly = False,
+    jobs: Jobs = None,
+    quota_share: QuotaShare = None,
     retry_failed: RetryFailed = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """List repositories and describe new revisions: cards, declared parents, headers of weights.
 
-    hublineage crawl --author ORG --limit 100
+    A full pass finds what is new, changed, renamed and gone; an increment, in a fraction of the requests, what is new
+    and changed. Interrupted, the same command goes on where it stood. Several may run at once and share the work.
+
+    hublineage crawl --architecture LlamaForCausalLM
+
+    hublineage crawl --architecture LlamaForCausalLM --increment
+
+    hublineage crawl --list-only
     """
     query = _query(author, search, tag, architecture, ids, limit)
-    source = _source(folder, endpoint, query)
-    with closing(source), working(data_dir) as context, reporting() as report:
-        work = job.Job(query, Options(retry_failed=retry_failed))
-        done = job.crawl(context.engine, source, work, report)
-    found = {"listed": done.listed, "described": done.described, "removed": done.removed}
-    _tell(found, as_json, "listed {listed}, described {described}, removed {removed}")
+    name = _source(folder, endpoint, query, whole=list_only)
+    with working(data_dir, jobs=jobs, quota_share=quota_share) as context, reporting() as report:
+        crawling = crawler.Options(increment, not list_only, context.settings.jobs, retry_failed)
+        with closing(open_source(name, context.engine, context.settings, report)) as source:
+            done = job.crawl(context.engine, source, job.Job(query, crawling), report)
+    found = {"kind": done.kind, "listed": done.listed, "described": done.described, "removed": done.removed}
+    _tell(found, as_json, "listed {listed}, described {described}, removed {removed} ({kind} crawl)")
 
 
 @app.command()
@@ -225,6 +245,9 @@ def measure(
     endpoint: Endpoint = None,
     memory: Memory = None,
     device: Device = None,
+    quota_share: QuotaShare = None,
+    cache: Cache = None,
+    cache_size: CacheSize = None,
     retry_failed: RetryFailed = False,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -232,9 +255,10 @@ def measure(
     """Stream the weights of all crawled models, layer by layer, and store their measures."""
     layers = 0
     work = job.Job(options=_options(Settings(), memory, device, retry_failed))
-    with working(data_dir) as context, reporting() as report:
+    said = {"quota_share": quota_share, "cache": cache, "cache_size": cache_size}
+    with working(data_dir, **said) as context, reporting() as report:
         for name, number in _sources(context.engine, folder, endpoint):
-            with closing(job.open_source(name)) as source:
+            with closing(open_source(name, context.engine, context.settings, report)) as source:
                 layers += job.measure(context.engine, source, number, work, report)
     _tell({"layers": layers}, as_json, "measured {layers} layers")
 

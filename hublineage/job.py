@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import torch
 from sqlalchemy import select
 
 from crawler import pipeline
-from crawler.folder import FolderSource
-from crawler.hub import HubSource
 from crawler.source import Query, Source
 from db import measurements
 from db.engine import transaction
@@ -37,19 +33,10 @@ class Job:
     """What one run of the job is to do."""
 
     query: Query = field(default_factory=Query)
+    crawling: pipeline.Options = field(default_factory=pipeline.Options)
     options: Options = field(default_factory=Options)
     parameters: Parameters = field(default_factory=Parameters)
     weights_only: bool = False
-
-
-def open_source(name: str) -> Source:
-    """The source of a name, as the catalogue stores it: a Hub's address or a folder's file: address."""
-    parts = urlsplit(name)
-    if parts.scheme == "file":
-        return FolderSource(Path(unquote(parts.path)))
-    if parts.scheme in {"http", "https"}:
-        return HubSource(name)
-    raise UsageError(f"{name!r} is neither a Hub's address (https://...) nor a folder's (file:///...)")
 
 
 def known_sources(engine: Engine) -> dict[str, int]:
@@ -77,7 +64,8 @@ def crawl(engine: Engine, source: Source, job: Job, report: Reporter) -> Crawled
     def progress(now: pipeline.Progress) -> None:
         report.step(now.stage, now.done, now.total, now.name)
 
-    return pipeline.crawl(engine, source, job.query, retry_failed=job.options.retry_failed, progress=progress)
+    options = replace(job.crawling, retry_failed=job.crawling.retry_failed or job.options.retry_failed)
+    return pipeline.crawl(engine, source, job.query, options, progress=progress)
 
 
 def measure(engine: Engine, source: Source, source_id: int, job: Job, report: Reporter) -> int:

@@ -140,13 +140,42 @@ def print_status(console: Console, status: Mapping[str, Any]) -> None:
         if source["pending"]:
             pending = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in source["pending"].items())
             console.print(f"pending: {pending}", highlight=False)
+        for crawl in source["crawls"]:
+            console.print(_crawl_line(crawl), highlight=False, markup=False)
+        for kind, count in source["declared_problems"].items():
+            console.print(f"  {count} models with a declared {kind}", highlight=False, markup=False)
         for kind, count in source["failures_by_reason"].items():
             console.print(f"  {count} x {kind}", highlight=False, markup=False)
         print_failures(console, source["failures"])
+    for quota in status["quotas"]:
+        console.print(_quota_line(quota), highlight=False, markup=False)
     if not status["sources"]:
         console.print(
             "The catalogue is empty: start with `hublineage run --folder DIR` or `hublineage run --author ORG`."
         )
+
+
+def _crawl_line(crawl: Mapping[str, Any]) -> str:
+    asked = ", ".join(f"{name} {value}" for name, value in crawl["query"].items()) or "everything"
+    state = f"until {crawl['finished']}" if crawl["finished"] else "not finished: the same command goes on with it"
+    described = "" if crawl["described"] or not crawl["finished"] else ", not yet described"
+    return (
+        f"{crawl['kind']} crawl of {asked}: {crawl['listed']} on {crawl['pages']} pages, "
+        f"{crawl['started']} {state}{described}"
+    )
+
+
+def _quota_line(quota: Mapping[str, Any]) -> str:
+    if quota["quota"] is None:
+        return (
+            f"{quota['endpoint']} {quota['bucket']} ({quota['account']}): no quota told; {quota['used']} requests used"
+        )
+    known = "by its headers" if quota["learnt"] else "as documented, not learnt yet"
+    waits = f", blocked for {quota['blocked_s']:.0f} s" if quota["blocked_s"] else ""
+    return (
+        f"{quota['endpoint']} {quota['bucket']} ({quota['account']}): {quota['used']} of {quota['allowed']} requests "
+        f"used, a share of {quota['share']:g} of {quota['quota']} {known}; anew in {quota['resets_s']:.0f} s{waits}"
+    )
 
 
 def print_model(console: Console, model: Mapping[str, Any]) -> None:

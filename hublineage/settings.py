@@ -22,19 +22,31 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=default_data_dir)
     memory: str = "1GiB"
     device: str = "auto"
+    quota_share: float = Field(default=0.5, gt=0, le=1)  # of what the Hub grants
+    jobs: int = Field(default=4, ge=1, le=64)  # repositories that are described at a time
+    cache: Path | None = None  # keeps bytes of weights between runs
+    cache_size: str = "50GiB"
 
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of "800M", "1GiB", "1.5 g" or a plain number. Raises ValueError, also below 64 MiB."""
+    """`parse_size`, of at least 64 MiB."""
+    count = parse_size(text)
+    if count < 64 << 20:
+        raise ValueError(f"{text!r} is too little memory: measuring needs at least 64M")
+    return count
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "800M", "1GiB", "1.5 g" or a plain number. Raises ValueError."""
     letters = text.strip().lower().removesuffix("ib").removesuffix("b").strip()
     number = letters.rstrip("kmgt")
     try:
         count = int(float(number) * _UNITS[letters[len(number) :]])
     except (KeyError, ValueError, OverflowError):
         raise ValueError(f"{text!r} is no amount of memory: expected something like 800M or 2GiB") from None
-    if count < 64 << 20:
-        raise ValueError(f"{text!r} is too little memory: measuring needs at least 64M")
+    if count < 0:
+        raise ValueError(f"{text!r} is less than nothing")
     return count

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from db import failures
 from db import lineage as rows
+from db.declared import WEAK_SOURCES
 from db.engine import transaction
 from lineage.verdict import Claim, Found, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
@@ -24,7 +28,9 @@ def compare(engine: Engine, source_id: int) -> int:
         declared = rows.declared(session, source_id)
         found, runs = _found(session, source_id, models)
         reasons = _reasons(session, source_id)
-        known = {model.name.lower(): model.name for model in models}
+        known = _Known(
+            {model.repository_id: model.name for model in models}, {model.name.lower(): model.name for model in models}
+        )
         judged = 0
         for model in models:
             if model.revision_id is None:
@@ -44,9 +50,21 @@ def compare(engine: Engine, source_id: int) -> int:
     return judged
 
 
-def _claim(row: DeclaredParent, known: dict[str, str]) -> Claim:
-    model = known.get(row.name.lower()) if row.kind == "hub" else None
-    return Claim(row.name, row.kind, model, weak=row.source == "prose")
+@dataclass(frozen=True)
+class _Known:
+    """The catalogue's names, by repository and by the name in small letters."""
+
+    by_id: Mapping[int, str]
+    by_name: Mapping[str, str]
+
+
+def _claim(row: DeclaredParent, known: _Known) -> Claim:
+    """A row as it was resolved; by its name where it never was."""
+    if row.resolution is not None:
+        model = known.by_id.get(row.parent_id) if row.parent_id is not None else None
+    else:
+        model = known.by_name.get(row.name.lower()) if row.kind == "hub" else None
+    return Claim(row.name, row.kind, model, weak=row.source in WEAK_SOURCES)
 
 
 def _found(session: Session, source_id: int, models: list[Model]) -> tuple[Found, dict[str, int]]:

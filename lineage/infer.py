@@ -88,13 +88,13 @@ def _with_twins(found: Heritage, twins: dict[int, int]) -> Heritage:
     """Attach members with equal weight files to the one of them that was measured."""
     trees = []
     for tree in found.trees:
-        copies = sorted(copy for copy, original in twins.items() if original in tree.members)
+        copies = [copy for copy, original in twins.items() if original in tree.members]
         edges = [InferredEdge(twins[copy], copy, "duplicate", 0.5, decided=False) for copy in copies]
         trees.append(Tree((*tree.members, *copies), tree.root, tree.root_confidence, (*tree.edges, *edges)))
     groups = {group[0]: list(group) for group in found.duplicates}
     stands_for = {copy: group[0] for group in found.duplicates for copy in group}
-    for copy in sorted(twins):
-        original = stands_for.get(twins[copy], twins[copy])
+    for copy, measured in twins.items():
+        original = stands_for.get(measured, measured)
         groups.setdefault(original, [original]).append(copy)
     return Heritage(tuple(trees), tuple(tuple(group) for group in groups.values()))
 

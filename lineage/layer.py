@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from lineage import moments, rank, slope
+from lineage import moments, pairs, rank, slope
+from lineage.block import SCRATCH_BYTES, Found, Work, piece_elements
+from lineage.digest import Digest, Hashes, hash_part
 from lineage.family import Layer, LayerKind
-from lineage.pairs import SquaredDistances
-from lineage.stream import LayerStream, StoredTensor, block_elements
+from lineage.stream import STRIDE, LayerStream, StoredTensor, block_elements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from lineage.pairs import Centres
     from lineage.stream import Block
 
 NEAREST = 16  # ranks are measured between each member and this many of its nearest models in the layer
 _RELATED = 0.7**2  # squared relative distance beyond which a difference is not worth a rank
-_WIDE = {"F64", "I64", "I32"}  # dtypes with numbers that float32 cannot hold
 _UNUSABLE = "holds NaN, infinity or numbers beyond 1e60"
-_LARGEST = 1e60  # a power of four of it still leaves room for sums
 _SMALLEST_SIDE = 2  # a matrix with a single row or column has no rank worth the name
+_COLUMNS = ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
+_FEWEST = 256  # elements of each model on a thread's bench, however many models
+_BYTES_PER_PAIR = 96  # Gram matrices and distances of the blocks in flight
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,19 @@ class LayerMeasures:
     unusable: dict[int, str]  # index among the models -> reason; unreadable ones are known to the reader
 
 
-def measure_layer(
-    stream: LayerStream, layer: Layer, tensors: Sequence[StoredTensor], members: int, memory: int
+def measure_layer(  # what is measured, of what, and within what
+    stream: LayerStream,
+    layer: Layer,
+    tensors: Sequence[StoredTensor],
+    members: int,
+    memory: int,
+    *,
+    ranks: bool = True,
 ) -> LayerMeasures:
-    """Measure a layer of len(tensors) models, the first `members` of which are new, within `memory` bytes."""
+    """Measure a layer of len(tensors) models, the first `members` of which are new, within `memory` bytes.
+
+    Without `ranks` none are measured.
+    """
     if layer.kind == LayerKind.BUFFER:
         return _measure_buffer(stream, layer, tensors, members, memory)
     rows, columns = _matrix_shape(layer)
@@ -65,44 +77,112 @@ def measure_layer(
     # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, half for the blocks (an
     # eighth of it for what the libraries load and their buffers) and, after them, for a difference and its factors.
     fits = layer.size * models * _Kept.itemsize(tensors) <= memory // 4 and layer.size * 8 * 3 <= memory // 2
-    whole = _Kept(tensors, 0, rows, columns) if matrix and fits else None
+    whole = _Kept(tensors, 0, rows, columns) if matrix and fits and ranks else None
     seen = _Kept(tensors, *slope.window(rows, columns, memory // (8 * models))) if matrix else None
-    distances = SquaredDistances(members, models, stream.device)
-    digests = [_Digest(tensor.dtype) for tensor in tensors[:members]]
-    total: moments.Moments | None = None
-    finite = torch.ones(models, dtype=torch.bool)
-    block: Block | None = None
-    for block in stream.blocks(tensors, layer.size, block_elements(models, columns, _for_blocks(memory))):
-        finite &= _measurable(block.values).cpu()
-        distances.add(block.values)
-        here = moments.of_block(block.values[:members])
-        total = here if total is None else moments.merge(total, here)
-        for index, digest in enumerate(digests):
-            digest.update(block.values[index])
-        for kept in (whole, seen):
-            if kept is not None:
-                kept.take(block)
-    block = None  # its memory is wanted for what follows
-    return _collect(
-        layer.size,
-        total,
-        digest=tuple(digest.value() for digest in digests),
-        distances=_clean(distances.total, finite),
-        whole=whole,
-        seen=seen,
-        finite=finite,
-        dtypes=[tensor.dtype for tensor in tensors],
-    )
+    total = _Total(tensors, members)
+    for group in _groups(stream, tensors, members, memory):
+        _pass(stream, layer, tensors, group, total, [one for one in (whole, seen) if one is not None], memory)
+    if whole is not None:
+        stream.release()  # its memory is wanted for what follows
+    return _collect(stream, layer.size, total, whole=whole, seen=seen, dtypes=[tensor.dtype for tensor in tensors])
+
+
+class _Total:
+    """What is known of a layer's models so far."""
+
+    def __init__(self, tensors: Sequence[StoredTensor], members: int) -> None:
+        self.members = members
+        self.distances = np.full((members, len(tensors)), np.nan)
+        self.bad = np.zeros(len(tensors), dtype=np.bool_)
+        self.digests = [b""] * members
+        self.columns = {name: np.full(members, np.nan) for name in _COLUMNS}
+        self.zeros = np.zeros(members, dtype=np.int64)
+
+
+def _pass(
+    stream: LayerStream,
+    layer: Layer,
+    tensors: Sequence[StoredTensor],
+    group: Sequence[int],
+    total: _Total,
+    kept: Sequence[_Kept],
+    memory: int,
+) -> None:
+    """Measure the models of a group, given in the order in which they stand in the blocks: new ones first."""
+    rows = np.array(group)
+    new = rows[rows < total.members]
+    work = Work(len(rows), len(new), stream.device)
+    digests = [Digest(tensors[row].dtype) for row in new]
+    summed, bad = moments.nothing(len(new)), np.zeros(len(rows), dtype=np.bool_)
+    distances = np.zeros((len(new), len(rows)))
+    centres: Centres | None = None
+    strayed = False
+
+    def plan(first: Block | None) -> Callable[[Block], Found]:
+        nonlocal centres, strayed
+        if first is not None:
+            centres = work.pilot(first)
+        elif strayed:
+            centres, strayed = pairs.centres(distances), False
+        assert centres is not None  # noqa: S101  # the first block was shown
+        around, forms = centres, [one.forms for one in digests]
+
+        def measured(block: Block) -> Found:
+            for one in kept:
+                one.take(block, rows)
+            return work.measure(block, around, forms)
+
+        return measured
+
+    step = _step(tensors, rows, stream, _for_blocks(memory))
+    start = 0
+    for found in stream.each([tensors[row] for row in rows], layer.size, step, plan, order=rows.tolist()):
+        count = min(step, layer.size - start)
+        start += count
+        summed = moments.merge(summed, found.moments)
+        distances += found.distances
+        bad |= found.bad
+        strayed |= found.strayed
+        for one, hashes in zip(digests, found.hashes, strict=True):
+            one.update(hashes, count)
+    total.bad[rows] |= bad
+    total.distances[np.ix_(new, rows)] = distances
+    total.zeros[new] = summed.zeros
+    for name, column in total.columns.items():
+        column[new] = getattr(summed, name) if summed.count or name == "squared_norm" else np.nan
+    for row, one in zip(new, digests, strict=True):
+        total.digests[row] = one.value()
+
+
+def _step(tensors: Sequence[StoredTensor], rows: NDArray[np.intp], stream: LayerStream, memory: int) -> int:
+    """Elements of each model in a block: what is left of the memory when every thread has its bench."""
+    bench = stream.threads * piece_elements(len(rows)) * len(rows) * SCRATCH_BYTES
+    each = sum(tensors[row].itemsize for row in rows) * stream.in_flight
+    return block_elements(each, memory - bench)
+
+
+def _groups(stream: LayerStream, tensors: Sequence[StoredTensor], members: int, memory: int) -> Iterator[list[int]]:
+    """The models that are in memory together, in one pass or several: every new one meets every other in one of them.
+
+    Where all have room for blocks worth reading, there is one group. Where not, models are cut into sets of which two
+    have room, and every two of them are a group.
+    """
+    everyone = sorted(range(len(tensors)), key=lambda row: (row >= members, tensors[row].dtype, row))
+    each = max(tensor.itemsize for tensor in tensors) * STRIDE * stream.in_flight
+    each += _FEWEST * SCRATCH_BYTES * stream.threads
+    together = max(2, min(_for_blocks(memory) // each, math.isqrt(memory // 8 // _BYTES_PER_PAIR)))
+    if len(everyone) <= together:
+        yield everyone
+        return
+    half = together // 2
+    sets = [everyone[first : first + half] for first in range(0, len(everyone), half)]
+    for one, another in combinations(sets, 2):
+        if one[0] < members:
+            yield one + another
 
 
 def _for_blocks(memory: int) -> int:
     return memory * 3 // 8
-
-
-def _measurable(values: torch.Tensor) -> torch.Tensor:
-    """(n,) whether each row of (n, size) holds only numbers whose fourth powers can be summed; no float32 is beyond."""
-    lowest, highest = torch.aminmax(values, dim=1)  # NaN for a row that holds one
-    return (lowest >= -_LARGEST) & (highest <= _LARGEST)
 
 
 def _matrix_shape(layer: Layer) -> tuple[int, int]:
@@ -112,60 +192,48 @@ def _matrix_shape(layer: Layer) -> tuple[int, int]:
     return layer.shape[0], max(1, layer.size // max(1, layer.shape[0]))
 
 
-def _clean(distances: torch.Tensor, finite: torch.Tensor) -> NDArray[np.float64]:
-    """Distances, symmetric to the last bit, and NaN for those that are not numbers."""
-    found: NDArray[np.float64] = distances.cpu().numpy()
-    members = len(found)
-    upper = np.triu(found[:, :members], 1)
-    found[:, :members] = upper + upper.T
-    bad = ~finite.numpy()
-    found[bad[:members], :] = np.nan
-    found[:, bad] = np.nan
-    return found
-
-
 def _collect(
+    stream: LayerStream,
     count: int,
-    total: moments.Moments | None,
+    total: _Total,
     *,
-    digest: tuple[bytes, ...],
-    distances: NDArray[np.float64],
     whole: _Kept | None,
     seen: _Kept | None,
-    finite: torch.Tensor,
     dtypes: list[str],
 ) -> LayerMeasures:
-    members = len(digest)
+    members, bad = total.members, total.bad
+    distances = _clean(total.distances, bad)
     slopes = np.full(distances.shape, np.nan, dtype=np.float32)
     if seen is not None:
-        slopes = slope.evidence(seen.values, members).cpu().numpy().astype(np.float32)
+        slopes = slope.evidence(seen.values, members, stream.map).numpy().astype(np.float32)
+        slopes[bad[:members], :] = np.nan
+        slopes[:, bad] = np.nan
         slopes[distances == 0] = np.nan
-
-    def numbers(name: str, without: float = np.nan) -> NDArray[np.float64]:
-        values = np.full(members, without) if total is None else getattr(total, name).cpu().numpy()
-        return np.where(finite[:members].numpy(), values, np.nan)
-
-    squared_norm = numbers("squared_norm", 0.0)
+    columns = {name: np.where(bad[:members], np.nan, column) for name, column in total.columns.items()}
     ranks = np.full(distances.shape, -1, dtype=np.int16)
     if whole is not None:
-        ranks = _ranks(whole.values, distances, squared_norm, dtypes)
+        ranks = _ranks(whole.values, distances, columns["squared_norm"], dtypes)
     ranks[distances == 0] = 0
     return LayerMeasures(
         count=count,
-        zeros=np.zeros(members, dtype=np.int64) if total is None else total.zeros.cpu().numpy(),
-        mean=numbers("mean"),
-        variance=numbers("variance"),
-        skewness=numbers("skewness"),
-        kurtosis=numbers("kurtosis"),
-        squared_norm=squared_norm,
-        minimum=numbers("minimum"),
-        maximum=numbers("maximum"),
-        digest=digest,
+        zeros=total.zeros,
+        **columns,
+        digest=tuple(total.digests),
         squared_distance=distances,
         slope=slopes,
         rank=ranks,
-        unusable=dict.fromkeys(np.flatnonzero(~finite.numpy()).tolist(), _UNUSABLE),
+        unusable=dict.fromkeys(np.flatnonzero(bad).tolist(), _UNUSABLE),
     )
+
+
+def _clean(found: NDArray[np.float64], bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distances, symmetric to the last bit, and NaN for those that are not numbers."""
+    members = len(found)
+    upper = np.triu(found[:, :members], 1)
+    found[:, :members] = upper + upper.T
+    found[bad[:members], :] = np.nan
+    found[:, bad] = np.nan
+    return found
 
 
 def _ranks(
@@ -211,64 +279,46 @@ class _Kept:
         """Bytes per element: float32 holds what all but float64 stores."""
         return 8 if any(tensor.dtype == "F64" for tensor in tensors) else 4
 
-    def take(self, block: Block) -> None:
+    def take(self, block: Block, rows: NDArray[np.intp]) -> None:
+        """Copy what this is a part of, of a block that holds these models."""
         flat = self.values.view(len(self.values), -1)
         start, stop = max(block.start, self._start), min(block.stop, self._start + flat.shape[1])
-        if start < stop:
-            here = block.values[:, start - block.start : stop - block.start]
-            flat[:, start - self._start : stop - self._start] = here
-
-
-class _Digest:
-    """A hash of a tensor's values: as float32, and what float32 cannot hold of a wider type.
-
-    Integers beyond 2**53 have been rounded to float64 before they get here.
-    """
-
-    def __init__(self, dtype: str) -> None:
-        self._values = hashlib.blake2b(digest_size=16)
-        self._rest = hashlib.blake2b(digest_size=16)
-        self._wide = dtype in _WIDE
-        self._exact = True
-
-    def update(self, values: torch.Tensor) -> None:
-        narrow = values.float()
-        narrow += 0.0  # -0 equals 0
-        self._values.update(narrow.cpu().numpy().data)
-        if self._wide:
-            rest = values - narrow.double()
-            self._exact &= not bool(rest.any())
-            self._rest.update(rest.cpu().numpy().data)
-
-    def value(self) -> bytes:
-        return self._values.digest() if self._exact else self._values.digest() + self._rest.digest()
+        if start >= stop:
+            return
+        for part in block.parts:
+            for row, stored in zip(rows[part.rows].tolist(), part.values, strict=True):
+                flat[row, start - self._start : stop - self._start] = stored[start - block.start : stop - block.start]
 
 
 def _measure_buffer(
     stream: LayerStream, layer: Layer, tensors: Sequence[StoredTensor], members: int, memory: int
 ) -> LayerMeasures:
     """Of constant tables and integers only equality is asked: their values are hashed and nothing more."""
-    new = tensors[:members]
-    digests = [_Digest(tensor.dtype) for tensor in new]
-    step = block_elements(members, 1, _for_blocks(memory))
-    for block in stream.blocks(new, layer.size, step):
-        for index, digest in enumerate(digests):
-            digest.update(block.values[index])
+    order = sorted(range(members), key=lambda row: (tensors[row].dtype, row))
+    digests = [Digest(tensors[row].dtype) for row in order]
+
+    def plan(_: Block | None) -> Callable[[Block], list[Hashes]]:
+        forms = [one.forms for one in digests]
+        return lambda block: [found for part in block.parts for found in hash_part(part, forms[part.rows])]
+
+    new = [tensors[row] for row in order]
+    each = sum(tensor.itemsize for tensor in new) * stream.in_flight
+    step, start = block_elements(each, _for_blocks(memory)), 0
+    for found in stream.each(new, layer.size, step, plan, order=order):
+        count = min(step, layer.size - start)
+        start += count
+        for one, hashes in zip(digests, found, strict=True):
+            one.update(hashes, count)
+    values = {row: one.value() for row, one in zip(order, digests, strict=True)}
     nothing = np.full(members, np.nan)
-    pairs = (members, len(tensors))
+    pairs_of = (members, len(tensors))
     return LayerMeasures(
         count=layer.size,
         zeros=np.zeros(members, dtype=np.int64),
-        mean=nothing,
-        variance=nothing,
-        skewness=nothing,
-        kurtosis=nothing,
-        squared_norm=nothing,
-        minimum=nothing,
-        maximum=nothing,
-        digest=tuple(digest.value() for digest in digests),
-        squared_distance=np.full(pairs, np.nan),
-        slope=np.full(pairs, np.nan, dtype=np.float32),
-        rank=np.full(pairs, -1, dtype=np.int16),
+        **dict.fromkeys(_COLUMNS, nothing),
+        digest=tuple(values[row] for row in range(members)),
+        squared_distance=np.full(pairs_of, np.nan),
+        slope=np.full(pairs_of, np.nan, dtype=np.float32),
+        rank=np.full(pairs_of, -1, dtype=np.int16),
         unusable={},
     )

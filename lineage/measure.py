@@ -8,7 +8,7 @@ killed goes on at the layer where it stood and ends with the same numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,18 +17,21 @@ from db.engine import exclusive, transaction
 from db.errors import Failure, TensorUnusable, Transient
 from lineage.family import Layer, LayerKind
 from lineage.layer import LayerMeasures, measure_layer
+from lineage.reading import MemberReader, held_bytes
 from lineage.stream import DTYPES, LayerStream, StoredTensor, layer_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Engine
 
     from db.measurements import Member
     from db.models import FamilyLayer
+    from lineage.reading import ByteSource
 
 METRIC_VERSION = 1
+_HELD = 16  # the share of the memory for small layers that are read together: half of what lineage.layer leaves over
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,6 @@ class Options:
     retry_failed: bool = False
 
 
-class ByteSource(Protocol):
-    """Reads a repository's file at a revision: what `crawler` sources offer."""
-
-    def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` with the bytes from `start` on. Raises a Failure where it cannot."""
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far a family is: layers done of all, of one batch."""
@@ -56,6 +52,19 @@ class Progress:
     layer: str
     done: int
     layers: int
+
+
+@dataclass(frozen=True)
+class Located:
+    """A layer, which members of a batch have it, by their number, and where."""
+
+    row: FamilyLayer
+    having: tuple[int, ...]
+    tensors: tuple[StoredTensor, ...]
+
+    def read(self, new: int) -> int:
+        """How many of its members are read, where `new` are new: of a buffer only new ones are."""
+        return sum(index < new for index in self.having) if self.row.kind == LayerKind.BUFFER else len(self.having)
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ def measure_family(
     engine: Engine,
     family_id: int,
     family: str,
-    source: ByteSource,
+    source: ByteSource[Failure],
     *,
     options: Options,
     progress: Callable[[Progress], None] = lambda _: None,
@@ -128,7 +137,7 @@ def _measure_batch(
     engine: Engine,
     batch: Batch,
     family: tuple[int, str],
-    source: ByteSource,
+    source: ByteSource[Failure],
     options: Options,
     progress: Callable[[Progress], None],
 ) -> int:
@@ -136,12 +145,13 @@ def _measure_batch(
         new = [member.revision_id for member in batch.members[: batch.new]]
         layers = measurements.sync_layers(session, family[0], new, DTYPES.keys())
         done = measurements.measured_layers(session, batch.id)
-    reader = _Reader(source, batch.lost)
+    reader = MemberReader(source, batch.lost)
+    located = _located(engine, batch, [layer for layer in layers if layer.id not in done], reader, options.memory)
     with layer_stream(reader, options.device) as stream:
         for number, layer in enumerate(layers):
             progress(Progress(family[1], batch.new, layer.name, number, len(layers)))
             if layer.id not in done:
-                _measure_one(engine, batch, layer, stream, reader, options.memory)
+                _measure_one(engine, batch, next(located), stream, reader, options.memory)
         progress(Progress(family[1], batch.new, "", len(layers), len(layers)))
     with transaction(engine) as session:
         measurements.finish_batch(session, batch.id)
@@ -151,44 +161,62 @@ def _measure_batch(
     return len(layers) - len(done)
 
 
-class _Reader:
-    """Reads for the stream, and remembers which members cannot be read, and why."""
+def _located(
+    engine: Engine, batch: Batch, rows: Sequence[FamilyLayer], reader: MemberReader[Failure], memory: int
+) -> Iterator[Located]:
+    """The layers in order; before a run of small ones their bytes are read, of as many as the memory's share takes."""
+    run: list[Located] = []
+    size = 0
+    for row in rows:
+        layer = _locate(engine, batch, row)
+        held = held_bytes(layer.tensors[: layer.read(batch.new)])
+        if held is None or size + held > memory // _HELD:
+            yield from _together(run, batch, reader)
+            run, size = [], 0
+        if held is None:
+            yield layer
+        else:
+            run.append(layer)
+            size += held
+    yield from _together(run, batch, reader)
 
-    def __init__(self, source: ByteSource, lost: frozenset[int]) -> None:
-        self._source = source
-        self.lost = set(lost)
-        self.members: list[Member] = []  # of the layer being read
-        self.failed: dict[int, Failure] = {}
 
-    def __call__(self, member: int, tensor: StoredTensor, start: int, buffer: memoryview) -> bool:
-        who = self.members[member]
-        if who.revision_id in self.lost or member in self.failed:
-            return False
-        try:
-            self._source.read_into(who.name, who.sha, tensor.file, start, buffer)
-        except Failure as failure:
-            failure.tensor = tensor.name
-            self.failed[member] = failure
-            return False
-        return True
+def _together(run: Sequence[Located], batch: Batch, reader: MemberReader[Failure]) -> Iterator[Located]:
+    if len(run) > 1:  # a single one is better read block by block
+        reader.hold(
+            (batch.members[index], tensor)
+            for layer in run
+            for index, tensor in list(zip(layer.having, layer.tensors, strict=True))[: layer.read(batch.new)]
+        )
+    yield from run
+    reader.hold(())
+
+
+def _locate(engine: Engine, batch: Batch, row: FamilyLayer) -> Located:
+    with transaction(engine) as session:
+        places = measurements.places(session, row, [member.revision_id for member in batch.members])
+    having = tuple(index for index, member in enumerate(batch.members) if member.revision_id in places)
+    return Located(row, having, tuple(_stored(places[batch.members[index].revision_id]) for index in having))
 
 
 def _measure_one(
-    engine: Engine, batch: Batch, row: FamilyLayer, stream: LayerStream, reader: _Reader, memory: int
+    engine: Engine,
+    batch: Batch,
+    located: Located,
+    stream: LayerStream,
+    reader: MemberReader[Failure],
+    memory: int,
 ) -> None:
     """Measure one layer and store it, with the failures that it brought, in one transaction."""
-    with transaction(engine) as session:
-        places = measurements.places(session, row, [member.revision_id for member in batch.members])
-    having = [index for index, member in enumerate(batch.members) if member.revision_id in places]
+    row, having, tensors = located.row, located.having, located.tensors
+    members = [batch.members[index] for index in having]
     new = sum(index < batch.new for index in having)
-    reader.members = [batch.members[index] for index in having]
-    reader.failed = {}
+    reader.begin(members)
     layer = Layer(row.name, tuple(row.shape), LayerKind(row.kind))
-    tensors = [_stored(places[member.revision_id]) for member in reader.members]
     found = measure_layer(stream, layer, tensors, new, memory)
     with transaction(engine) as session:
         for index in sorted(found.unusable.keys() | reader.failed.keys()):
-            member = reader.members[index]
+            member = members[index]
             if member.revision_id in reader.lost:
                 continue
             failure = reader.failed.get(index) or TensorUnusable(
@@ -211,7 +239,7 @@ def _stored(place: measurements.Place) -> StoredTensor:
     return StoredTensor(place.file, place.name, place.dtype, place.start, place.stop)
 
 
-def _columns(found: LayerMeasures, having: list[int], batch: Batch) -> dict[str, Any]:
+def _columns(found: LayerMeasures, having: Sequence[int], batch: Batch) -> dict[str, Any]:
     """The stored columns: numbers of the members that have the layer, spread over all members of the batch."""
     new = [index for index in having if index < batch.new]
 

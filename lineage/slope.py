@@ -8,13 +8,23 @@ slopes, and the evidence that i is the parent of j is log(scatter(i on j) / scat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 WINDOW = 1 << 16  # elements of a layer that are looked at: cost and memory stay bounded for layers of any size
 _FEWEST_ROWS = 16
 _NO_SCATTER = 1e-13  # relative to the sum of products: below it the scatter is rounding
 _MODELS_AT_ONCE = 64
-_PRODUCTS_AT_ONCE = 1 << 21
+_PRODUCTS_AT_ONCE = 1 << 18
+_ELEMENTS_AT_ONCE = 1 << 18
+
+Mapped = Callable[[Callable[[int], None], int], object]
+
+
+def _one_by_one(function: Callable[[int], None], count: int) -> None:
+    for number in range(count):
+        function(number)
 
 
 def window(rows: int, columns: int, elements: int = WINDOW) -> tuple[int, int, int]:
@@ -32,20 +42,30 @@ def window(rows: int, columns: int, elements: int = WINDOW) -> tuple[int, int, i
     return (first - first % wide if wide == columns else first), high, wide
 
 
-def evidence(values: torch.Tensor, members: int) -> torch.Tensor:
+def evidence(values: torch.Tensor, members: int, mapped: Mapped = _one_by_one) -> torch.Tensor:
     """(members, models) float64: [i, j] > 0 says that i is the parent of j.
 
     `values` is (models, rows, columns) of any float type; `members` come first among the models. NaN where a scatter
-    vanishes (equal tensors, a single row and column).
+    vanishes (equal tensors, a single row and column). `mapped` computes sets of pairs, perhaps several at once.
     """
     models = values.shape[0]
-    found = torch.empty((members, models), dtype=torch.float64, device=values.device)
-    for first in range(0, members, _MODELS_AT_ONCE):
-        rows = slice(first, min(members, first + _MODELS_AT_ONCE))
-        for other in range(0, models, _MODELS_AT_ONCE):
-            columns = slice(other, other + _MODELS_AT_ONCE)
-            found[rows, columns] = _evidence(values[rows].double(), values[columns].double())
-    return found
+    found = torch.full((members, models), torch.nan, dtype=torch.float64)
+    firsts = range(0, models, _MODELS_AT_ONCE)
+    sets = [(first, other) for first in firsts if first < members for other in firsts if other >= first]
+
+    def measure(number: int) -> None:
+        first, other = sets[number]
+        one = slice(first, min(members, first + _MODELS_AT_ONCE))
+        another = slice(other, other + _MODELS_AT_ONCE)
+        here = _evidence(values[one], values[another]).cpu()
+        found[one, another] = here
+        if first < other < members:
+            stop = min(members, other + _MODELS_AT_ONCE)
+            found[other:stop, one] = -here[:, : stop - other].T
+
+    mapped(measure, len(sets))
+    own = found[:, :members]
+    return torch.cat([torch.triu(own, 1) - torch.triu(own, 1).T, found[:, members:]], dim=1).fill_diagonal_(torch.nan)
 
 
 def _evidence(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -60,20 +80,23 @@ def _scatters(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     """(A, B) scatter(a on b) and scatter(b on a) over the rows of (A, rows, columns) a and (B, rows, columns) b."""
     shape = (a.shape[0], b.shape[0])
     a_on_b, b_on_a, products = (torch.zeros(shape, dtype=torch.float64, device=a.device) for _ in range(3))
+    of_a, of_b = (torch.zeros(count, dtype=torch.float64, device=a.device) for count in shape)
     tiny = torch.finfo(torch.float64).tiny
-    squares_a, squares_b = (((x * x).sum(dim=2).T).clamp(min=tiny) for x in (a, b))  # (rows, models)
-    step = max(1, _PRODUCTS_AT_ONCE // (shape[0] * shape[1]))
+    step = max(1, min(_PRODUCTS_AT_ONCE // (shape[0] * shape[1]), _ELEMENTS_AT_ONCE // (max(shape) * a.shape[2])))
     for first in range(0, a.shape[1], step):
-        rows = slice(first, first + step)
-        gram = torch.matmul(a[:, rows].transpose(0, 1), b[:, rows].permute(1, 2, 0))  # (step, A, B)
+        here, there = (x[:, first : first + step].transpose(0, 1).double().contiguous() for x in (a, b))
+        gram = torch.matmul(here, there.transpose(1, 2))  # (step, A, B)
+        squares_a, squares_b = ((x * x).sum(dim=2).clamp(min=tiny) for x in (here, there))  # (step, models)
+        of_a += squares_a.sum(dim=0)
+        of_b += squares_b.sum(dim=0)
         products += gram.sum(dim=0)
-        gram = gram * gram
-        a_on_b += (gram / squares_b[rows, None, :]).sum(dim=0)
-        b_on_a += (gram / squares_a[rows, :, None]).sum(dim=0)
+        gram *= gram
+        a_on_b += torch.einsum("rab,rb->ab", gram, 1 / squares_b)
+        b_on_a += torch.einsum("rab,ra->ab", gram, 1 / squares_a)
     squared = products * products
     return (
-        _beyond_one_slope(a_on_b, squared / squares_b.sum(dim=0)[None, :]),
-        _beyond_one_slope(b_on_a, squared / squares_a.sum(dim=0)[:, None]),
+        _beyond_one_slope(a_on_b, squared / of_b[None, :]),
+        _beyond_one_slope(b_on_a, squared / of_a[:, None]),
     )
 
 

@@ -26,8 +26,9 @@ def load_measures(session: Session, family_id: int) -> FamilyMeasures:
     batches = {batch.id: batch for batch in measurements.batches(session, family_id, METRIC_VERSION)}
     failed = measurements.failed_members(session, family_id)
     whole = {one for batch in batches.values() if batch.finished_at for one in batch.members if one not in batch.lost}
-    current = {member.revision_id for member in measurements.members(session, family_id)}
-    members = tuple(sorted((whole & current) - failed.keys()))
+    measured = whole - failed.keys()
+    current = [member.revision_id for member in measurements.members(session, family_id)]
+    members = tuple(one for one in current if one in measured)
     stored = measurements.load_layers(session, family_id, METRIC_VERSION)
     rows = sorted({(layer.position, layer.id) for _, layer in stored})
     place = {layer: index for index, (_, layer) in enumerate(rows)}

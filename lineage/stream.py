@@ -1,20 +1,23 @@
-"""One layer of many models, a block of elements at a time, decoded to float64.
+"""One layer of many models, a block of elements at a time, as it is stored.
 
 What is held in memory is bounded by a setting, whatever the models' sizes: a block takes the same stretch of elements
-of every member, its bytes are read ahead while the block before it is computed on, and both are reused.
+of every model. A few blocks are on their way at once, so that reading, decoding and computing overlap: threads read
+into buffers that are used over and over, others compute on what has arrived, and results come back in order.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 DTYPES = {
     "F64": torch.float64,
@@ -32,12 +35,13 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-# What one element of a block costs while it is computed on: its float64 value, as many bytes again for a centred copy
-# and for a power of it, its stored bytes twice (one block being read ahead), and a quarter more of all that, since an
-# allocator keeps some of what it is given back.
-_BYTES_PER_ELEMENT = (8 * 3 + 8 * 2) * 5 // 4
-_LARGEST_BLOCK = 1 << 20  # elements per member: larger blocks gain no speed
+STRIDE = 4096  # elements: blocks begin at multiples of it, so that whatever is done by strides knows no blocks
+_LARGEST_BLOCK = 1 << 18  # elements per model: what was read is still in the processor's cache when it is computed on
 _READERS = 4
+_MOST_WORKERS = 8
+_AHEAD = 2  # blocks that are read or wait beside those that are computed on
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -63,89 +67,181 @@ class Reader(Protocol):
         """Fill `buffer` from byte `start` of the file on."""
 
 
-def block_elements(members: int, columns: int, memory: int) -> int:
-    """Elements of each member in a block: whole rows of `columns` where that fits into `memory` bytes."""
-    fitting = max(1, min(_LARGEST_BLOCK, memory // (_BYTES_PER_ELEMENT * max(1, members))))
-    return fitting - fitting % columns if fitting >= columns else fitting
+@dataclass(frozen=True)
+class Part:
+    """Models of a block that follow one another and are stored alike."""
+
+    rows: slice
+    dtype: str
+    values: torch.Tensor  # (models of the part, elements of the block), as stored
 
 
 @dataclass(frozen=True)
 class Block:
-    """Elements [start, start + n) of every member of a layer."""
+    """Elements [start, start + count) of every model of a layer; a model that could not be read is all zeros here."""
 
     start: int
-    values: torch.Tensor  # (members, n) float64; NaN where a member could not be read
+    count: int
+    models: int
+    parts: tuple[Part, ...]
+    unread: tuple[int, ...]
 
     @property
     def stop(self) -> int:
         """The element after the last."""
-        return self.start + int(self.values.shape[1])
+        return self.start + self.count
+
+
+def block_elements(bytes_per_element: int, memory: int) -> int:
+    """Elements of each model in a block, where one element of all models takes so many bytes: whole strides."""
+    fitting = min(_LARGEST_BLOCK, memory // max(1, bytes_per_element))
+    return max(STRIDE, fitting - fitting % STRIDE)
 
 
 class LayerStream:
-    """Blocks of one layer after another, over one pool of reading threads."""
+    """Blocks of one layer after another, over one set of threads and buffers."""
 
-    def __init__(self, read: Reader, pool: ThreadPoolExecutor, device: torch.device) -> None:
+    def __init__(
+        self, read: Reader, readers: ThreadPoolExecutor, workers: ThreadPoolExecutor, threads: int, device: torch.device
+    ) -> None:
         self._read = read
-        self._pool = pool
+        self._readers = readers
+        self._workers = workers
+        self._free: list[torch.Tensor] = []
         self.device = device
+        self.threads = threads
 
-    def blocks(self, tensors: Sequence[StoredTensor], size: int, step: int) -> Iterator[Block]:
-        """Blocks of `step` elements, in order, of a layer of `size` elements.
+    @property
+    def in_flight(self) -> int:
+        """How many blocks are in memory at once."""
+        return self.threads + _AHEAD
 
-        `tensors[i]` is where member i keeps it; the index is what the reader is called with.
+    def each(
+        self,
+        tensors: Sequence[StoredTensor],
+        size: int,
+        step: int,
+        plan: Callable[[Block | None], Callable[[Block], Result]],
+        *,
+        order: Sequence[int] | None = None,
+    ) -> Iterator[Result]:
+        """Results of the blocks of `step` elements of a layer of `size` elements, in order.
+
+        `plan` is asked, block by block and in order, for what to compute from it; the first time it is shown the
+        block, later it knows the results that were yielded before. `tensors[i]` is row i of the blocks, and `order[i]`
+        (default: i) is the member that it is read of.
         """
-        step = min(step, size)
-        starts = range(0, size, step) if size else range(0)
-        buffers = [[bytearray(step * tensor.itemsize) for tensor in tensors] for _ in range(min(2, len(starts)))]
-        values = torch.empty((len(tensors), step), dtype=torch.float64)
-        ahead: list[Future[bool]] = []
-        for turn, start in enumerate(starts):
-            count = min(step, size - start)
-            pending = ahead or self._submit(tensors, buffers[0], start, count)
-            arrived = [future.result() for future in pending]
-            following = start + step
-            ahead = (
-                self._submit(tensors, buffers[(turn + 1) % 2], following, min(step, size - following))
-                if following < size
-                else []
-            )
-            for index, (tensor, there) in enumerate(zip(tensors, arrived, strict=True)):
-                if there:
-                    values[index, :count] = decode(buffers[turn % 2][index], tensor.dtype, count)
-                else:
-                    values[index, :count] = torch.nan
-            yield Block(start, values[:, :count].to(self.device))
+        step = min(step, -(-size // STRIDE) * STRIDE)
+        starts = iter(range(0, size, step) if size else ())
+        members = range(len(tensors)) if order is None else order
+        waiting: deque[_Turn] = deque()
+        working: deque[tuple[Future[Result], torch.Tensor]] = deque()
+        planned = False
+        try:
+            while True:
+                while len(waiting) + len(working) < self.in_flight and (start := next(starts, None)) is not None:
+                    waiting.append(self._begin(tensors, members, start, min(step, size - start), step))
+                if waiting and len(working) <= self.threads:
+                    turn = waiting[0]
+                    work = plan(None if planned else turn.block())
+                    planned = True
+                    working.append((self._workers.submit(turn.run, work), waiting.popleft().buffer))
+                    continue
+                if not working:
+                    break
+                result = working[0][0].result()
+                self._free.append(working.popleft()[1])
+                yield result
+        finally:
+            # The buffers must be nobody's before they are used again, whatever went wrong.
+            for turn in waiting:
+                for read in turn.reads:
+                    read.cancel()
+            wait([read for turn in waiting for read in turn.reads if not read.cancelled()])
+            wait([future for future, _ in working if not future.cancel()])
+            self._free += [turn.buffer for turn in waiting] + [buffer for _, buffer in working]
 
-    def _submit(
-        self, tensors: Sequence[StoredTensor], buffers: list[bytearray], start: int, count: int
-    ) -> list[Future[bool]]:
-        return [
-            self._pool.submit(
-                self._read,
-                index,
-                tensor,
-                tensor.start + start * tensor.itemsize,
-                memoryview(buffers[index])[: count * tensor.itemsize],
-            )
-            for index, tensor in enumerate(tensors)
-        ]
+    def map(self, function: Callable[[int], Result], count: int) -> list[Result]:
+        """function(0) ... function(count - 1), computed by the workers."""
+        return list(self._workers.map(function, range(count)))
+
+    def release(self) -> None:
+        """Give the buffers' memory back."""
+        self._free.clear()
+
+    def _begin(
+        self, tensors: Sequence[StoredTensor], members: Sequence[int], start: int, count: int, step: int
+    ) -> _Turn:
+        """Let a block be read, into a buffer with room for `step` elements of each model."""
+        buffer = self._buffer(step * sum(tensor.itemsize for tensor in tensors))
+        room = memoryview(buffer.numpy().data)
+        reads, at = [], 0
+        for member, tensor in zip(members, tensors, strict=True):
+            into = room[at : at + count * tensor.itemsize]
+            reads.append(self._readers.submit(self._read, member, tensor, tensor.start + start * tensor.itemsize, into))
+            at += step * tensor.itemsize
+        return _Turn(start, count, step, tuple(tensor.dtype for tensor in tensors), buffer, tuple(reads))
+
+    def _buffer(self, size: int) -> torch.Tensor:
+        buffer = self._free.pop() if self._free else None
+        if buffer is None or len(buffer) < size:
+            # Pinned memory is what a device copies from without the processor's help.
+            buffer = torch.zeros(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        return buffer
 
 
-def decode(buffer: bytearray, dtype: str, count: int) -> torch.Tensor:
-    """The first `count` little-endian numbers of a buffer, as stored."""
-    return torch.frombuffer(buffer, dtype=DTYPES[dtype], count=count)
+@dataclass(frozen=True)
+class _Turn:
+    """A block that is being read."""
+
+    start: int
+    count: int
+    step: int
+    dtypes: tuple[str, ...]
+    buffer: torch.Tensor
+    reads: tuple[Future[bool], ...]
+
+    def block(self) -> Block:
+        """The block, once it was read."""
+        parts, at, row = [], 0, 0
+        unread = tuple(row for row, read in enumerate(self.reads) if not read.result())
+        while row < len(self.dtypes):
+            dtype, first = self.dtypes[row], row
+            while row < len(self.dtypes) and self.dtypes[row] == dtype:
+                row += 1
+            size = (row - first) * self.step * DTYPES[dtype].itemsize
+            values = self.buffer[at : at + size].view(DTYPES[dtype]).view(row - first, self.step)[:, : self.count]
+            for missing in unread:
+                if first <= missing < row:
+                    values[missing - first].view(torch.uint8).zero_()
+            parts.append(Part(slice(first, row), dtype, values))
+            at += size
+        return Block(self.start, self.count, len(self.dtypes), tuple(parts), unread)
+
+    def run(self, work: Callable[[Block], Result]) -> Result:
+        """What `work` makes of the block."""
+        return work(self.block())
 
 
 @contextmanager
-def layer_stream(read: Reader, device: str = "cpu") -> Iterator[LayerStream]:
-    """A stream that reads with a few threads of its own; torch computes with one thread beside them."""
+def layer_stream(read: Reader, device: str = "cpu", threads: int | None = None) -> Iterator[LayerStream]:
+    """A stream that reads and computes with threads of its own; `threads` compute (default: one per core, at most 8).
+
+    torch computes with one thread in each of them: its own threads wait for each other, and on cores that others use
+    too, chunked kernels were seen 10 to 100 times slower with two than with one.
+    """
     before = torch.get_num_threads()
-    # More threads contend with the readers: chunked kernels were seen 10 to 100 times slower with two on two cores.
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="layer-reader")
+    threads = threads or max(1, min(_MOST_WORKERS, _cores()))
+    readers = ThreadPoolExecutor(_READERS, thread_name_prefix="layer-reader")
+    workers = ThreadPoolExecutor(threads, "layer-worker", initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield LayerStream(read, pool, torch.device(device))
+        yield LayerStream(read, readers, workers, threads, torch.device(device))
     finally:
-        pool.shutdown(cancel_futures=True)
+        readers.shutdown(cancel_futures=True)
+        workers.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
 
 SCHEMA = "hublineage"
 # In the order in which they may refer to each other.
-VIEWS = ("models", "declared_parents", "inferred_parents", "duplicates", "verdicts", "failures")
+VIEWS = (
+    "models",
+    "revisions",
+    "changes",
+    "copies",
+    "declared_parents",
+    "declared_problems",
+    "inferred_parents",
+    "duplicates",
+    "verdicts",
+    "failures",
+)
 
 
 def create_views(connection: Connection) -> None:

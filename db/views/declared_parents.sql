@@ -4,23 +4,26 @@ SELECT
     declared_parents.name AS parent,
     declared_parents.relation,
     declared_parents.source AS declared_in,
+    declared_parents.source IN ('prose', 'config') AS weak,
     declared_parents.kind,
-    parent.name AS parent_model
+    declared_parents.resolution,
+    parent.name AS parent_model,
+    declared_parents.weight,
+    declared_parents.layers,
+    declared_parents.detail
 FROM public.declared_parents
 JOIN public.repositories AS child ON child.current_revision_id = declared_parents.revision_id
-LEFT JOIN LATERAL (
-    SELECT repositories.name
-    FROM public.repositories
-    WHERE declared_parents.kind = 'hub'
-      AND repositories.source_id = child.source_id
-      AND lower(repositories.name) = lower(declared_parents.name)
-    ORDER BY repositories.name = declared_parents.name DESC, repositories.id
-    LIMIT 1
-) AS parent ON true;
+LEFT JOIN public.repositories AS parent ON parent.id = declared_parents.parent_id;
 
 COMMENT ON VIEW hublineage.declared_parents IS 'What cards, tags and configurations say of a model''s parents.';
+COMMENT ON COLUMN hublineage.declared_parents.model IS 'org/name of the model that declares it, at its current revision';
 COMMENT ON COLUMN hublineage.declared_parents.parent IS 'the parent as declared';
 COMMENT ON COLUMN hublineage.declared_parents.relation IS 'finetune, adapter, quantized, merge, duplicate or unknown';
-COMMENT ON COLUMN hublineage.declared_parents.declared_in IS 'where it is declared: card, tags, adapter_config and so on';
+COMMENT ON COLUMN hublineage.declared_parents.declared_in IS 'card, baseModels, tags, adapter_config, mergekit, commit, quantization, config or prose';
+COMMENT ON COLUMN hublineage.declared_parents.weak IS 'a hint rather than a declaration: the card''s prose, or the path that config.json was loaded from';
 COMMENT ON COLUMN hublineage.declared_parents.kind IS 'hub (a repository''s name), local path or invalid';
+COMMENT ON COLUMN hublineage.declared_parents.resolution IS 'how the name was found: exact, case, renamed or dangling; null where it is no repository''s name';
 COMMENT ON COLUMN hublineage.declared_parents.parent_model IS 'the repository that the name stands for; null where the catalogue has none';
+COMMENT ON COLUMN hublineage.declared_parents.weight IS 'its share of a merge, where one number says it';
+COMMENT ON COLUMN hublineage.declared_parents.layers IS 'the ranges of its layers that a merge takes: [[first, behind the last], ...]';
+COMMENT ON COLUMN hublineage.declared_parents.detail IS 'what else the source says: revision, a merge''s method, role and parameters, a relation that we do not know';

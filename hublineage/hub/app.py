@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -15,19 +14,25 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from hublineage.hub import listing, replies, rows
-from hublineage.hub.faults import FaultMiddleware, Faults
+from hublineage.hub import listing, parameters, replies, rows
+from hublineage.hub.access import BRANCHES, Access
+from hublineage.hub.fault_middleware import FaultMiddleware
 from hublineage.hub.files import Signer, file_response
-from hublineage.hub.repository import Folder, Repository
+from hublineage.hub.quotas import QuotaMiddleware, Quotas
+from hublineage.hub.repository import Folder
+from hublineage.hub.rows import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from starlette.requests import Request
 
-_BRANCHES = ("main", "refs/heads/main", "HEAD")
-_TREE_LIMIT, _EXPANDED_TREE_LIMIT = 1000, 100
+    from hublineage.hub.content import FileIds
+    from hublineage.hub.faults import Faults
+    from hublineage.hub.repository import Repository
+
+_TREE_LIMIT, _EXPANDED_TREE_LIMIT, _COMMITS_LIMIT = 1000, 100, 50
 _BODY_LIMIT = 10_000_000  # bytes of a paths-info request
 # Parameters that the Hub filters by and a folder cannot: to ignore them would be to answer another question.
 _UNKNOWN_FILTERS = ("apps", "inference", "inference_provider", "num_parameters")
@@ -41,17 +46,28 @@ def create_app(
     address_lifetime: float = 3600.0,
     clock: Callable[[], float] = time.time,
     faults: Faults | None = None,
+    quotas: Quotas | None = None,
+    xet: bool = False,
+    cdn_host: str | None = None,
     middleware: Sequence[Middleware] = (),
 ) -> Starlette:
     """The local Hub over a folder of `org/name/` model folders, as an ASGI application.
 
     `tokens` open private and gated repositories; `listing_expands` are the `expand` names that listings serve;
-    `address_lifetime` is how many seconds a signed address opens a large file. Raises UsageError where there is no such
-    folder.
+    `address_lifetime` is how many seconds a signed address opens a large file; `xet` lets large files be Xet-backed
+    where no sidecar says otherwise; `cdn_host` is the host name (with a port, or with the one asked) that signed
+    addresses are at, None for the one asked. Raises UsageError where there is no such folder.
     """
-    hub = _Hub(Folder(folder), frozenset(tokens), tuple(listing_expands), address_lifetime, clock)
-    before = [Middleware(FaultMiddleware, faults=faults)] if faults is not None else []
-    model = "/api/models/{org}/{name}"
+    before = []
+    if faults is not None:  # before the quotas: they stand for what is between the client and the Hub
+        faults.listing_fields = tuple(listing_expands)
+        before.append(Middleware(FaultMiddleware, faults=faults))
+    if quotas is not None:
+        before.append(Middleware(QuotaMiddleware, quotas=quotas))
+    generation = faults.generation if faults is not None else (lambda _: 0)
+    signer = Signer(secrets.token_bytes(32), address_lifetime, clock, generation)
+    hub = _Hub(Folder(folder, xet=xet), frozenset(tokens), tuple(listing_expands), signer, cdn_host)
+    model, bare = "/api/models/{org}/{name}", "/api/models/{name}"
     return Starlette(
         routes=[
             Route("/api/models", hub.models),
@@ -62,9 +78,14 @@ def create_app(
             Route(model + "/tree/{rev}", hub.tree),
             Route(model + "/tree/{rev}/{path:path}", hub.tree),
             Route(model + "/paths-info/{rev:path}", hub.paths_info, methods=["POST"]),
+            Route(model + "/xet-read-token/{rev:path}", hub.xet_read_token),
             Route("/api/resolve-cache/models/{org}/{name}/{rev}/{path:path}", hub.resolve_cache),
             Route("/cdn/{org}/{name}/{rev}/{path:path}", hub.cdn),
             Route("/{org}/{name}/resolve/{rev}/{path:path}", hub.resolve),
+            *(Route(bare + path, hub.bare) for path in ("", "/revision/{rev:path}", "/commits/{rev:path}")),
+            Route(bare + "/tree/{rev:path}", hub.bare),
+            Route(bare + "/paths-info/{rev:path}", hub.bare, methods=["POST"]),
+            Route("/{name}/resolve/{rev}/{path:path}", hub.bare),
         ],
         middleware=[*before, *middleware],
         exception_handlers={HTTPException: replies.render, OSError: replies.changed},
@@ -79,13 +100,14 @@ class _Hub:
         folder: Folder,
         tokens: frozenset[str],
         listing_expands: tuple[str, ...],
-        lifetime: float,
-        clock: Callable[[], float],
+        signer: Signer,
+        cdn_host: str | None,
     ) -> None:
         self._folder = folder
-        self._tokens = tokens
+        self._access = Access(folder, tokens)
         self._listing_expands = listing_expands
-        self._signer = Signer(secrets.token_bytes(32), lifetime, clock)
+        self._signer = signer
+        self._cdn_host = cdn_host
 
     def models(self, request: Request) -> Response:
         """GET /api/models."""
@@ -93,7 +115,7 @@ class _Hub:
         unknown = next((name for name in _UNKNOWN_FILTERS if name in query), None)
         if unknown:
             raise replies.bad_request(f"This mirror cannot filter by {unknown}")
-        expand = _expand(request, self._listing_expands)
+        expand = parameters.expand(request, self._listing_expands)
         sort = query.get("sort", "trendingScore")
         if sort not in listing.SORTS:
             raise replies.bad_request(f"Invalid sort parameter: expected one of {', '.join(listing.SORTS)}")
@@ -105,65 +127,85 @@ class _Hub:
                 gated=listing.gated_filter(query.get("gated")),
                 pipeline_tag=query.get("pipeline_tag"),
             )
+            # pages after the first may be of a moment a little before, as the Hub's may be
+            view = View(self._folder, self._folder.snapshot(may_be_old="cursor" in query))
             page = listing.page(
-                self._folder,
-                self._visible(request),
+                view,
                 filters,
+                lambda repository: self._access.may_see(request, repository),
                 sort=sort,
                 ascending=query.get("direction", "-1") != "-1",
-                limit=_limit(request, listing.PAGE_LIMIT),
+                limit=parameters.limit(request, listing.PAGE_LIMIT),
                 cursor=query.get("cursor"),
             )
         except ValueError as error:
             raise replies.bad_request(str(error)) from error
         fields = expand or rows.listing_fields(
-            full=_flag(request, "full"), card=_flag(request, "cardData"), config=_flag(request, "config")
+            full=parameters.flag(request, "full"),
+            card=parameters.flag(request, "cardData"),
+            config=parameters.flag(request, "config"),
         )
-        found = [rows.listing_row(self._folder, repository, fields) for repository in page.repositories]
+        found = [rows.listing_row(view, repository, fields) for repository in page.repositories]
         if not expand:
             found = [row | {"modelId": row["id"]} for row in found]
-        return JSONResponse(found, headers=_next_link(request, page.following))
+        return JSONResponse(found, headers=parameters.next_link(request, page.following))
 
     def info(self, request: Request) -> Response:
         """GET /api/models/{id}[/revision/{rev}]: gated and disabled repositories tell this much."""
-        repository = self._find(request)
+        repository = self._access.find(request)
         if "rev" in request.path_params:
-            self._commit(request, repository)
-        expand = _expand(request, tuple(rows.FIELDS))
-        return JSONResponse(rows.info(self._folder, repository, expand, blobs=_flag(request, "blobs")))
+            self._access.commit(request, repository)
+        expand = parameters.expand(request, tuple(rows.FIELDS))
+        return JSONResponse(rows.info(View(self._folder), repository, expand, blobs=parameters.flag(request, "blobs")))
 
     def refs(self, request: Request) -> Response:
         """GET /api/models/{id}/refs: one branch."""
-        repository = self._find(request, enabled=True)
+        repository = self._access.find(request, enabled=True)
         sha = self._folder.revision(repository).sha
         branch = {"name": "main", "ref": "refs/heads/main", "targetCommit": sha}
         return JSONResponse({"tags": [], "branches": [branch], "converts": []})
 
     def commits(self, request: Request) -> Response:
-        """GET /api/models/{id}/commits/{rev}: one commit."""
-        repository = self._find(request, enabled=True)
-        self._commit(request, repository)
-        row = rows.commit(self._folder, repository)
+        """GET /api/models/{id}/commits/{rev}: the history from that commit on, newest first, in pages."""
+        repository = self._access.find(request, enabled=True)
+        found = rows.commits(self._folder, repository)
+        asked = request.path_params["rev"]
+        start = next(
+            (at for at, row in enumerate(found) if asked == row["id"] or (at == 0 and asked in BRANCHES)), None
+        )
+        if start is None:
+            raise replies.revision_not_found(asked)
+        limit, number = parameters.limit(request, _COMMITS_LIMIT), parameters.number(request, "p", 0)
+        first = start + number * limit
+        shown = found[first : first + limit]
         if "formatted" in request.query_params.getlist("expand[]") + request.query_params.getlist("expand"):
-            row["formatted"] = {"title": row["title"], "message": row["message"]}
-        return JSONResponse([row], headers={"X-Total-Count": "1"})
+            shown = [row | {"formatted": {"title": row["title"], "message": row["message"]}} for row in shown]
+        headers = {"X-Total-Count": str(len(found) - start)}
+        if limit and first + limit < len(found):
+            headers["Link"] = f'<{request.url.include_query_params(p=number + 1)}>; rel="next"'
+        return JSONResponse(shown, headers=headers)
+
+    def xet_read_token(self, request: Request) -> Response:
+        """GET /api/models/{id}/xet-read-token/{rev}: there is no Xet storage behind this Hub."""
+        self._access.find(request, enabled=True, files=True)
+        raise replies.entry_not_found("This mirror has no Xet storage; set HF_HUB_DISABLE_XET=1")
 
     def tree(self, request: Request) -> Response:
         """GET /api/models/{id}/tree/{rev}[/{path}]."""
-        repository = self._find(request, enabled=True)
-        self._commit(request, repository)
+        repository = self._access.find(request, enabled=True)
+        self._access.commit(request, repository)
         path = request.path_params.get("path", "").strip("/")
         if path not in self._folder.revision(repository).trees:
             raise replies.entry_not_found(f'{path} does not exist on "{request.path_params["rev"]}"')
-        expand = _flag(request, "expand")
-        limit = _limit(request, _EXPANDED_TREE_LIMIT if expand else _TREE_LIMIT)
-        entries = list(rows.tree(self._folder, repository, path, recursive=_flag(request, "recursive")))
+        expand = parameters.flag(request, "expand")
+        limit = parameters.limit(request, _EXPANDED_TREE_LIMIT if expand else _TREE_LIMIT)
+        entries = list(rows.tree(self._folder, repository, path, recursive=parameters.flag(request, "recursive")))
         try:
             shown, following = listing.tree_page(entries, limit, request.query_params.get("cursor"))
         except ValueError as error:
             raise replies.bad_request(str(error)) from error
         found = [rows.path_row(self._folder, repository, entry, expand=expand) for _, entry in shown]
-        return JSONResponse(found, headers=_next_link(request, following))
+        return JSONResponse(found, headers=parameters.next_link(request, following))
 
     async def paths_info(self, request: Request) -> Response:
         """POST /api/models/{id}/paths-info/{rev}, form or JSON: what is missing is left out."""
@@ -173,18 +215,18 @@ class _Hub:
             if len(body) > _BODY_LIMIT:
                 raise HTTPException(413, "Payload too large")
         is_json = request.headers.get("content-type", "").startswith("application/json")
-        return await run_in_threadpool(self._paths_info, request, *_paths_asked(bytes(body), is_json=is_json))
+        return await run_in_threadpool(self._paths_info, request, *parameters.paths_asked(bytes(body), is_json=is_json))
 
     def _paths_info(self, request: Request, paths: list[str], expand: bool) -> Response:
-        repository = self._find(request, enabled=True)
-        self._commit(request, repository)
+        repository = self._access.find(request, enabled=True)
+        self._access.commit(request, repository)
         found = (rows.path_row(self._folder, repository, path.strip("/"), expand=expand) for path in paths)
         return JSONResponse([row for row in found if row is not None])
 
     def resolve(self, request: Request) -> Response:
         """GET /{id}/resolve/{rev}/{path}: a redirect, to the cache for small files, to a signed address for large."""
-        repository = self._find(request, enabled=True, files=True)
-        sha = self._commit(request, repository)
+        repository = self._access.find(request, enabled=True, files=True)
+        sha = self._access.commit(request, repository)
         path = request.path_params["path"]
         file = repository.by_path.get(path)
         if file is None:
@@ -192,8 +234,9 @@ class _Hub:
         ids = self._folder.ids.of(file)
         headers = {"X-Repo-Commit": sha, "X-Linked-Etag": f'"{ids.etag}"', "Accept-Ranges": "bytes"}
         if ids.sha256:
-            address = self._signer.address(str(request.base_url).rstrip("/"), f"/cdn/{repository.name}/{sha}/{path}")
+            address = self._signer.address(self._storage(request), f"/cdn/{repository.name}/{sha}/{path}")
             headers |= {"X-Linked-Size": str(file.size), "Cache-Control": "no-store", "Location": address}
+            headers |= self._xet_headers(repository, ids, sha)
             return PlainTextResponse("Found. Redirecting", 302, headers)
         cache = f"/api/resolve-cache/models/{repository.name}/{sha}/{quote(path)}"
         origin = quote(f"/{repository.name}/resolve/{request.path_params['rev']}/{path}", safe="")
@@ -202,7 +245,11 @@ class _Hub:
 
     def resolve_cache(self, request: Request) -> Response:
         """Small files by commit."""
-        return self._content(request, self._find(request, enabled=True, files=True))
+        return self._content(request, self._access.find(request, enabled=True, files=True))
+
+    def bare(self, request: Request) -> Response:
+        """A name without an organisation, as the Hub's first models had: it leads to the one they have now."""
+        raise self._access.elsewhere(request, request.path_params["name"])
 
     def cdn(self, request: Request) -> Response:
         """Large files, to whoever holds a signed address."""
@@ -211,91 +258,37 @@ class _Hub:
         refusal = self._signer.refusal(path, query.get("Expires", ""), query.get("Signature", ""))
         if refusal:
             raise HTTPException(403, refusal)
-        repository = self._folder.find("{org}/{name}".format_map(request.path_params))
+        name = "{org}/{name}".format_map(request.path_params)
+        repository = self._folder.find(name) or self._folder.snapshot().find(name)
         if repository is None:
             raise HTTPException(404, "Entry not found")
-        return self._content(request, repository)
+        return self._content(request, repository, is_storage=True)
 
-    def _content(self, request: Request, repository: Repository) -> Response:
-        sha = self._commit(request, repository)
+    def _xet_headers(self, repository: Repository, ids: FileIds, sha: str) -> dict[str, str]:
+        if ids.xet_hash is None or not self._folder.is_xet(repository):
+            return {}
+        token = f"/api/models/{repository.name}/xet-read-token/{sha}"
+        return {"X-Xet-Hash": ids.xet_hash, "Link": f'<{token}>; rel="xet-auth"'}
+
+    def _storage(self, request: Request) -> str:
+        """The address that signed ones begin with."""
+        base = request.base_url
+        if self._cdn_host is not None:
+            host, _, port = (
+                self._cdn_host.rpartition(":") if self._cdn_host.count(":") == 1 else (self._cdn_host, "", "")
+            )
+            base = base.replace(hostname=host, port=int(port) if port else base.port)
+        return str(base).rstrip("/")
+
+    def _content(self, request: Request, repository: Repository, *, is_storage: bool = False) -> Response:
+        sha = self._access.commit(request, repository)
         file = repository.by_path.get(request.path_params["path"])
         if file is None:
             raise replies.entry_not_found("Entry not found", commit=sha)
         ids = self._folder.ids.of(file)
         headers = {"X-Repo-Commit": sha}
-        if ids.sha256:  # the client reads these here as well: it follows redirects that stay on the host
+        if ids.sha256 and self._cdn_host is None:  # the client follows redirects that stay on the host, to read them
             headers |= {"X-Linked-Etag": f'"{ids.etag}"', "X-Linked-Size": str(file.size)}
-        return file_response(request, file, ids.etag, headers)
-
-    def _visible(self, request: Request) -> Iterator[Repository]:
-        granted = _token(request) in self._tokens
-        return (found for found in self._folder.repositories() if granted or not found.sidecar.private)
-
-    def _find(self, request: Request, *, enabled: bool = False, files: bool = False) -> Repository:
-        """The repository that the address names, if this request may see it (`enabled`) and its `files`."""
-        name = "{org}/{name}".format_map(request.path_params)
-        token = _token(request)
-        repository = self._folder.find(name)
-        if repository is None:
-            right = self._folder.right_name(name)
-            moved = self._folder.find(right) if right else None
-            if right and moved and (token in self._tokens or not moved.sidecar.private):
-                raise replies.moved(request, name, right)
-        if repository is None or (repository.sidecar.private and token not in self._tokens):
-            raise replies.repository_not_found(anonymous=token is None)
-        if enabled and repository.sidecar.disabled:
-            raise replies.disabled()
-        if files and repository.sidecar.gated and token not in self._tokens:
-            raise replies.gated(name, anonymous=token is None)
-        return repository
-
-    def _commit(self, request: Request, repository: Repository) -> str:
-        """The commit's sha. Raises 404 RevisionNotFound unless the address names main or this very commit."""
-        asked = request.path_params.get("rev", "main")
-        sha = self._folder.revision(repository).sha
-        if asked not in (*_BRANCHES, sha):
-            raise replies.revision_not_found(asked)
-        return sha
-
-
-def _token(request: Request) -> str | None:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if kind.lower() == "bearer" else None
-
-
-def _flag(request: Request, name: str) -> bool:
-    return request.query_params.get(name, "").lower() in {"true", "1"}
-
-
-def _limit(request: Request, largest: int) -> int:
-    text = request.query_params.get("limit", str(largest))
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise replies.bad_request("limit: expected a number")
-    return min(int(text), largest)
-
-
-def _expand(request: Request, valid: Collection[str]) -> tuple[str, ...]:
-    asked = request.query_params.getlist("expand") + request.query_params.getlist("expand[]")
-    if any(name not in valid for name in asked):
-        choices = "|".join(f'"{name}"' for name in valid)
-        raise replies.bad_request(f"✖ Invalid option: expected one of {choices}")
-    return tuple(asked)
-
-
-def _next_link(request: Request, cursor: str | None) -> dict[str, str]:
-    if cursor is None:
-        return {}
-    return {"Link": f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'}
-
-
-def _paths_asked(body: bytes, *, is_json: bool) -> tuple[list[str], bool]:
-    """(paths, expand) of a paths-info request. Raises 400 for what cannot be read."""
-    try:
-        fields: Any = json.loads(body) if is_json else parse_qs(body.decode(), keep_blank_values=True)
-        paths, expand = fields.get("paths", []), fields.get("expand", False)
-    except (ValueError, RecursionError, AttributeError) as error:
-        raise replies.bad_request("paths-info: expected paths and expand") from error
-    paths = [paths] if isinstance(paths, str) else paths
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise replies.bad_request("paths: expected a list of texts")
-    return paths, expand is True or (isinstance(expand, list) and [str(item).lower() for item in expand] == ["true"])
+            headers |= self._xet_headers(repository, ids, sha)
+        is_xet = is_storage and self._folder.is_xet(repository)
+        return file_response(request, file, (is_xet and ids.xet_hash) or ids.etag, headers)

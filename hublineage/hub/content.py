@@ -6,14 +6,16 @@ import hashlib
 import os
 import threading
 from collections import defaultdict
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hublineage.hub.sidecar import SIDECAR_NAME
+from hublineage.hub.stamps import Stamp, is_old, now_ns, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 LFS_SIZE = 10_000_000  # bytes: larger files are always stored by LFS, as the Hub demands
 # fmt: off
@@ -35,6 +37,8 @@ class StoredFile:
     size: int  # bytes
     mtime_ns: int
     location: Path  # where its bytes are: inside the served folder, symbolic links resolved
+    inode: int  # tells files of one size and moment apart, when folders change names
+    ctime_ns: int = field(default=0, compare=False)
 
     @property
     def is_lfs(self) -> bool:
@@ -44,7 +48,7 @@ class StoredFile:
 
     def is_unchanged(self, stat: os.stat_result) -> bool:
         """Whether `stat`, taken later, still describes these bytes."""
-        return stat.st_size == self.size and stat.st_mtime_ns == self.mtime_ns
+        return (stat.st_size, stat.st_mtime_ns, stat.st_ino) == (self.size, self.mtime_ns, self.inode)
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,17 @@ class FileIds:
         """The id that the Hub gives as X-Linked-Etag: sha256 for LFS files, git's otherwise."""
         return self.sha256 or self.git_sha1
 
+    @property
+    def xet_hash(self) -> str | None:
+        """64 hexadecimal digits that stand for a Xet hash: equal for equal content, but not Xet's own algorithm."""
+        return hashlib.sha256(b"xet " + self.sha256.encode()).hexdigest() if self.sha256 else None
+
 
 class Ids:
-    """Ids of files, computed once for each (location, size, mtime)."""
+    """Ids of files, computed once for each (location, inode, size, mtime)."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[int, int, bool, FileIds]] = {}
+        self._known: dict[Path, tuple[StoredFile, FileIds]] = {}
         self._lock = threading.Lock()
 
     def of(self, file: StoredFile) -> FileIds:
@@ -75,13 +84,22 @@ class Ids:
             with self._lock:  # two requests for one file must not hash it twice
                 ids = self._look(file)
                 if ids is None:
+                    began = now_ns()
                     ids = _compute(file)
-                    self._known[file.location] = (file.size, file.mtime_ns, file.is_lfs, ids)
+                    if is_old(file.ctime_ns, began):
+                        self._known[file.location] = (file, ids)
         return ids
 
     def _look(self, file: StoredFile) -> FileIds | None:
         known = self._known.get(file.location)
-        return known[3] if known and known[:3] == (file.size, file.mtime_ns, file.is_lfs) else None
+        if known is None or (known[0] is not file and not _same_content(known[0], file)):
+            return None
+        return known[1]
+
+
+def _same_content(one: StoredFile, other: StoredFile) -> bool:
+    """Whether nothing but the path in the repository differs; is_lfs depends on that."""
+    return (one.size, one.mtime_ns, one.inode, one.is_lfs) == (other.size, other.mtime_ns, other.inode, other.is_lfs)
 
 
 def _compute(file: StoredFile) -> FileIds:
@@ -109,32 +127,58 @@ def _git_id(kind: bytes, content: bytes) -> str:
     return digest.hexdigest()
 
 
-def scan(folder: Path, root: Path) -> tuple[StoredFile, ...]:
-    """The files of a repository, by path.
+@dataclass(frozen=True)
+class Scan:
+    """The files of a repository, and what to compare to learn that they are still the same."""
+
+    files: tuple[StoredFile, ...]  # by path
+    stamps: tuple[Stamp, ...]  # of every file and folder that was looked at
+    is_stable: bool  # False with symbolic links: what they lead to changes without a trace here
+
+
+def scan(folder: Path, root: Path) -> Scan:
+    """The files of a repository.
 
     Left out: the sidecar, folders of git and of the client's cache, linked folders, links that lead out of `root`, what
     is not a readable plain file, and names that are not UTF-8 (the API could not say them).
     """
-    return tuple(sorted(_walk(folder, "", root)))
+    walk = _Walk(root)
+    walk.enter(str(folder), "")
+    return Scan(tuple(sorted(walk.files, key=lambda file: file.path)), tuple(walk.stamps), walk.is_stable)
 
 
-def _walk(folder: Path, prefix: str, root: Path) -> Iterator[StoredFile]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = prefix + entry.name
-            if path == SIDECAR_NAME or not _is_utf8(entry.name):
-                continue
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    if path not in _NOT_CONTENT:
-                        yield from _walk(Path(entry.path), path + "/", root)
+class _Walk:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files: list[StoredFile] = []
+        self.stamps: list[Stamp] = []
+        self.is_stable = True
+
+    def enter(self, folder: str, prefix: str) -> None:
+        self.stamps.append(stamp(folder, os.stat(folder)))  # before its entries: what comes later shows  # noqa: PTH116
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = prefix + entry.name
+                if path == SIDECAR_NAME or not _is_utf8(entry.name):
                     continue
-                location = Path(entry.path).resolve(strict=True) if entry.is_symlink() else Path(entry.path)
-                if entry.is_file() and location.is_relative_to(root) and os.access(location, os.R_OK):
-                    stat = entry.stat()
-                    yield StoredFile(path, stat.st_size, stat.st_mtime_ns, location)
-            except (OSError, RuntimeError):  # gone meanwhile, a link to nowhere, a circle of links
-                continue
+                with suppress(OSError, RuntimeError):  # gone meanwhile, a link to nowhere, a circle of links
+                    self._take(entry, path)
+
+    def _take(self, entry: os.DirEntry[str], path: str) -> None:
+        if entry.is_symlink():
+            self.is_stable = False
+        if entry.is_dir(follow_symlinks=False):
+            if path not in _NOT_CONTENT:
+                self.enter(entry.path, path + "/")
+            return
+        location = Path(entry.path).resolve(strict=True) if entry.is_symlink() else Path(entry.path)
+        if entry.is_file() and location.is_relative_to(self.root):
+            stat = entry.stat()
+            self.stamps.append(stamp(entry.path, stat))
+            if os.access(location, os.R_OK):
+                self.files.append(
+                    StoredFile(path, stat.st_size, stat.st_mtime_ns, location, stat.st_ino, stat.st_ctime_ns)
+                )
 
 
 def _is_utf8(name: str) -> bool:

@@ -33,6 +33,7 @@ class Signer:
     secret: bytes
     lifetime: float  # seconds
     clock: Callable[[], float]  # seconds since 1970
+    generation: Callable[[str], int] = lambda _: 0  # of a path: a new one closes all addresses made before
 
     def address(self, base: str, path: str) -> str:
         """The signed address of `path` ("/" first, not quoted) under `base` (no "/" last)."""
@@ -47,7 +48,9 @@ class Signer:
         return "Request has expired" if self.clock() >= int(expires) else None
 
     def _sign(self, path: str, expires: str) -> str:
-        return hmac.new(self.secret, f"{expires}\n{path}".encode(errors="replace"), hashlib.sha256).hexdigest()
+        return hmac.new(
+            self.secret, f"{expires}\n{self.generation(path)}\n{path}".encode(errors="replace"), hashlib.sha256
+        ).hexdigest()
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hublineage.hub.rows import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from hublineage.hub.repository import Folder, Repository
+    from hublineage.hub.rows import View
 
 SORTS = ("createdAt", "downloads", "lastModified", "likes", "trendingScore")
 PAGE_LIMIT = 1000
@@ -82,29 +84,33 @@ class Page:
 
 
 def page(
-    folder: Folder,
-    candidates: Iterable[Repository],
+    view: View,
     filters: Filters,
+    is_visible: Callable[[Repository], bool],
     *,
     sort: str = "trendingScore",
     ascending: bool = False,
     limit: int = PAGE_LIMIT,
     cursor: str | None = None,
 ) -> Page:
-    """One page of the repositories that `filters` accept, by (sort key, _id). Raises ValueError for a bad cursor."""
+    """One page of the visible repositories that `filters` accept, by (sort key, _id).
+
+    Costs a search for its first row and a walk over its own. Raises ValueError for a bad cursor.
+    """
     after = Cursor.decode(cursor, sort) if cursor is not None else None
-    keyed: list[tuple[Any, str, Repository]] = [
-        (FIELDS[sort](folder, repository), repository.hub_id, repository)
-        for repository in candidates
-        if filters.accept(folder, repository)
-    ]
-    keyed.sort(key=lambda item: item[1])
-    keyed.sort(key=lambda item: item[0], reverse=not ascending)  # stable: equal keys stay by _id, ascending
+    keyed = view.snapshot.ordered(sort, lambda repository: FIELDS[sort](view, repository), ascending=ascending)
+    start = 0
     if after is not None:
-        keyed = [item for item in keyed if _is_beyond(item[0], item[1], after, ascending=ascending)]
-    shown, more = keyed[:limit], len(keyed) > limit > 0
-    following = Cursor(*shown[-1][:2]).encode(sort, ascending=ascending) if more else None
-    return Page(tuple(repository for _, _, repository in shown), following)
+        start = bisect_left(keyed, True, key=lambda item: _is_beyond(item[0], item[1], after, ascending=ascending))
+    shown: list[tuple[Any, str, Repository]] = []
+    for position in range(start, len(keyed)):
+        item = keyed[position]
+        if is_visible(item[2]) and filters.accept(view.folder, item[2]):
+            if len(shown) >= limit:
+                following = Cursor(*shown[-1][:2]).encode(sort, ascending=ascending) if shown else None
+                return Page(tuple(repository for _, _, repository in shown), following)
+            shown.append(item)
+    return Page(tuple(repository for _, _, repository in shown), None)
 
 
 def _is_beyond(key: Any, hub_id: str, after: Cursor, *, ascending: bool) -> bool:

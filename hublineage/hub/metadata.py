@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hublineage.hub.card import HEADER_LIMIT, card_data, jsonable, strings
+from hublineage.hub.gguf import gguf_summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,6 +57,7 @@ class Metadata:
     relation: str | None  # one of RELATIONS, or what the card says; None without base_models
     tags: tuple[str, ...]
     safetensors: dict[str, Any] | None  # {"parameters": {dtype: count}, "total": count}
+    gguf: dict[str, Any] | None  # of the first GGUF file, see gguf.py
 
 
 def describe(files: Mapping[str, StoredFile], sidecar: Sidecar) -> Metadata:
@@ -77,6 +79,7 @@ def describe(files: Mapping[str, StoredFile], sidecar: Sidecar) -> Metadata:
         relation=_relation(fields, files, config, library, len(parents)) if parents else None,
         tags=(),
         safetensors=_parameter_counts(files),
+        gguf=next((gguf_summary(files[path].location) for path in files if path.endswith(".gguf")), None),
     )
     return replace(metadata, tags=tuple(dict.fromkeys((*_tags(metadata, files, text), *sidecar.tags))))
 

@@ -8,17 +8,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import Request
 
 _DENIED = "Invalid username or password."
 
 
 def _error(status: int, message: str, code: str | None = None, **headers: str) -> HTTPException:
-    found = {"X-Error-Message": _header(message), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    found = {
+        "X-Error-Message": header_text(message),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     return HTTPException(status, message, found | ({"X-Error-Code": code} if code else {}))
 
 
-def _header(text: str) -> str:
+def header_text(text: str) -> str:
     """`text` as a header may carry it: printable ASCII."""
     return "".join(sign if " " <= sign <= "~" else "?" for sign in text)
 
@@ -58,10 +63,20 @@ def bad_request(message: str) -> HTTPException:
     return _error(400, message)
 
 
+def invalid_expand(valid: Iterable[str]) -> str:
+    """The message of the 400 that names the fields `expand` knows."""
+    choices = "|".join(f'"{name}"' for name in valid)
+    return f"✖ Invalid option: expected one of {choices}"
+
+
 def moved(request: Request, asked: str, right: str) -> HTTPException:
-    """307 to the same address with the right name, relative as the Hub gives it."""
+    """307 to the same address with the right name, relative as the Hub gives it; `asked` may be a bare name."""
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
-    path = raw.decode("latin-1").replace(f"/{asked}", f"/{right}", 1)
+    path = raw.decode("latin-1")
+    prefix = next(start for start in ("/api/resolve-cache/models/", "/api/models/", "/") if path.startswith(start))
+    # by its segments: the name itself may be percent-encoded
+    rest = path.removeprefix(prefix).split("/")[asked.count("/") + 1 :]
+    path = prefix + "/".join([right, *rest])
     return HTTPException(307, f"Temporary Redirect. Redirecting to {path}", {"Location": _with_query(path, request)})
 
 

@@ -11,6 +11,7 @@ import uvicorn
 
 from db.errors import NothingToDo
 from hublineage.hub.app import create_app
+from hublineage.hub.connection import Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hublineage.hub.faults import Faults
 
 _START_LIMIT = 30.0  # seconds
+_RELEASE_INTERVAL = 0.05  # seconds
 _STOP_LIMIT = 2  # seconds that open transfers get when the server stops
 
 
@@ -33,10 +35,11 @@ class HubServer:
         self, folder: Path | str, host: str = "127.0.0.1", port: int = 0, faults: Faults | None = None, **options: Any
     ) -> None:
         app = create_app(folder, faults=faults, **options)
+        self._faults = faults
         # no handlers of its own: a library leaves logging to its program, and faults on purpose are no news
         config = uvicorn.Config(
             app, log_config=None, log_level="critical", access_log=False, ws="none", lifespan="off",
-            timeout_graceful_shutdown=_STOP_LIMIT,
+            timeout_graceful_shutdown=_STOP_LIMIT, http=Protocol, date_header=faults is None,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._address = (host, port)
@@ -53,7 +56,7 @@ class HubServer:
 
     def start(self) -> None:
         """Starts serving and returns when requests are answered."""
-        self._socket = _listen(*self._address)
+        self._socket = listen(*self._address)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="hublineage-hub", daemon=True
         )
@@ -67,9 +70,14 @@ class HubServer:
 
     def stop(self) -> None:
         """Stops serving; open transfers get two seconds. Does nothing where nothing runs."""
+        if self._faults is not None:
+            self._faults.release()
         if self._thread is not None:
             self._server.should_exit = True
-            self._thread.join()
+            while self._thread.is_alive():
+                self._thread.join(_RELEASE_INTERVAL)
+                if self._faults is not None:
+                    self._faults.release()  # what was stalled meanwhile
             self._thread = None
         if self._socket is not None:
             self._socket.close()
@@ -88,12 +96,13 @@ class HubServer:
 def serve(folder: Path | str, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
     """Serves a folder until interrupted. The options are `create_app`'s; raises as `HubServer` does."""
     app = create_app(folder, **options)
-    with _listen(host, port) as listening:
+    with listen(host, port) as listening:
         config = uvicorn.Config(app, ws="none", lifespan="off", timeout_graceful_shutdown=_STOP_LIMIT)
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address; port 0 takes a free one. Raises NothingToDo where it cannot."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,20 @@ if TYPE_CHECKING:
 SIDECAR_NAME = ".hub.json"
 _SIZE_LIMIT = 1 << 20
 _GATED = (None, False, "auto", "manual")
+_HUB_ID = re.compile(r"[0-9a-f]{24}")
+_SHA = re.compile(r"[0-9a-f]{40}")
+_FORMER_NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*/)?[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OlderCommit:
+    """A commit before the one that is served: its title and date are all that is left of it."""
+
+    title: str
+    date: datetime
+    sha: str | None = None  # 40 hexadecimal digits; None: made up
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,11 @@ class Sidecar:
 
     `created_at` and `last_modified` are None where the files' times stand for them.
     """
+
+    hub_id: str | None = None  # 24 hexadecimal digits; None: made of the creation's time and the name
+    former_names: tuple[str, ...] = ()  # oldest first; a legacy one is bare, without an organisation
+    commits: tuple[OlderCommit, ...] = ()  # newest first
+    xet: bool | None = None  # whether large files are Xet-backed; None: as the server is told
 
     created_at: datetime | None = None
     last_modified: datetime | None = None
@@ -76,7 +94,28 @@ def parse_sidecar(content: bytes) -> Sidecar:
         pipeline_tag=_field(fields, "pipeline_tag", str, None),
         library_name=_field(fields, "library_name", str, None),
         commit_title=_field(fields, "commit_title", str, default.commit_title),
+        hub_id=_matching(_HUB_ID, "hub_id", fields.get("hub_id")),
+        former_names=tuple(
+            _matching(_FORMER_NAME, "former_names", name) or "" for name in _field(fields, "former_names", list, [])
+        ),
+        commits=tuple(_commit(entry) for entry in _field(fields, "commits", list, [])),
+        xet=_field(fields, "xet", bool, None),
     )
+
+
+def _commit(entry: Any) -> OlderCommit:
+    if not isinstance(entry, dict):
+        raise ValueError("commits: expected JSON objects")  # noqa: TRY004  # as above
+    date = _time(entry, "date")
+    if date is None:
+        raise ValueError("commits: expected a date")
+    return OlderCommit(_field(entry, "title", str, ""), date, _matching(_SHA, "commits: sha", entry.get("sha")))
+
+
+def _matching(pattern: re.Pattern[str], name: str, value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+        raise ValueError(f"{name}: expected {pattern.pattern}")
+    return value
 
 
 def _field(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:

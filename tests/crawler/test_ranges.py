@@ -1,120 +1,41 @@
-"""Ranges from a server that does everything wrong that servers do."""
+"""One range from a server that does everything wrong that servers do."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from itertools import count
 
 import httpx2
 import pytest
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
+from storage import CONTENT, FILE, Handler, Storage, cut, forget, replies, serving, stall, trickle
 
-from crawler.ranges import Address, File, RangeReader
+from crawler.addresses import Address
+from crawler.ranges import RangeReader
 from crawler.retry import Policy
-from db.errors import HeaderMalformed, RangeNotHonoured, RepositoryUnavailable, Transient
-
-CONTENT = bytes(range(256)) * 4096  # 1 MiB
-FILE: File = ("org/name", "0" * 40, "model.safetensors")
-Handler = Callable[[Request, int, int], Response]
-
-
-def honest(_: Request, start: int, stop: int) -> Response:
-    headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(CONTENT)}"}
-    return Response(CONTENT[start:stop], 206, headers)
-
-
-@dataclass
-class Storage:
-    """Answers each request with the next of `script`, honestly when that is used up."""
-
-    url: str = ""
-    script: list[Handler] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-    tokens: list[str | None] = field(default_factory=list)
-    resolved: int = 0
-    waits: list[float] = field(default_factory=list)
-    size: int | None = len(CONTENT)
-
-    async def serve(self, request: Request) -> Response:
-        asked = request.headers["range"]
-        self.asked.append(asked)
-        self.tokens.append(request.headers.get("authorization"))
-        start, stop = asked.removeprefix("bytes=").split("-")
-        handler = self.script.pop(0) if self.script else honest
-        return handler(request, int(start), int(stop) + 1)
-
-    def resolve(self, file: File) -> Address:
-        assert file == FILE
-        self.resolved += 1
-        return Address(f"{self.url}/file?signature={self.resolved}", self.size, {"Authorization": "Bearer secret"})
-
-
-@contextmanager
-def serving(app: Starlette) -> Iterator[str]:
-    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.002)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listening.close()
+from db.errors import Failure, HeaderMalformed, RangeNotHonoured, RepositoryUnavailable, Transient
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Storage, httpx2.Client]]:
-    storage = Storage()
-    with (
-        serving(Starlette(routes=[Route("/file", storage.serve)])) as url,
-        httpx2.Client() as client,
-    ):
-        storage.url = url
+    with serving() as storage, httpx2.Client() as client:
         yield storage, client
 
 
 @pytest.fixture
 def storage(shared: tuple[Storage, httpx2.Client]) -> Storage:
-    found = shared[0]
-    found.__init__(found.url)  # type: ignore[misc]  # forgets what the test before it did
-    return found
+    return forget(shared[0])
 
 
 @pytest.fixture
-def reader(storage: Storage, shared: tuple[Storage, httpx2.Client]) -> RangeReader:
-    return RangeReader(shared[1], storage.resolve, Policy(tries=4, sleep=storage.waits.append))
-
-
-def replies(content: bytes = b"", status: int = 206, **headers: str) -> Handler:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _, start, stop: Response(content or CONTENT[start:stop], status, named)
-
-
-def cut(after: int) -> Handler:
-    """The whole range promised, `after` bytes sent, the connection closed."""
-
-    def handler(_: Request, start: int, stop: int) -> Response:
-        async def body() -> Iterator[bytes]:  # type: ignore[misc]
-            yield CONTENT[start : start + after]
-            raise ConnectionAbortedError
-
-        promised = {"Content-Range": f"bytes {start}-{stop - 1}/{len(CONTENT)}", "Content-Length": str(stop - start)}
-        return StreamingResponse(body(), 206, promised)
-
-    return handler
+def reader(storage: Storage, shared: tuple[Storage, httpx2.Client]) -> Iterator[RangeReader]:
+    reader = RangeReader(shared[1], storage.resolve, Policy(tries=4, sleep=storage.waits.append))
+    yield reader
+    reader.close()
 
 
 def test_ranges_arrive_and_the_file_is_resolved_once(storage: Storage, reader: RangeReader) -> None:
@@ -238,9 +159,10 @@ def test_a_redirect_is_followed_and_the_token_stays_behind(storage: Storage, rea
     storage.script = [lambda *_: RedirectResponse("/file")] * 9
     with pytest.raises(RangeNotHonoured, match="redirects"):
         reader.read(FILE, 0, 10)
-    storage.script = [lambda *_: RedirectResponse("file:///etc/passwd")]
-    with pytest.raises(RangeNotHonoured, match="no address"):
-        reader.read(FILE, 0, 10)
+    for nowhere in ("file:///etc/passwd", "http://[::1/x", "http://h:99999/x"):
+        storage.script = [replies(status=302, location=nowhere)]
+        with pytest.raises(RangeNotHonoured, match="no address"):
+            reader.read(FILE, 0, 10)
 
 
 def test_signed_addresses_are_in_no_message(storage: Storage, reader: RangeReader) -> None:
@@ -251,12 +173,85 @@ def test_signed_addresses_are_in_no_message(storage: Storage, reader: RangeReade
     assert "signature" not in repr(reader.address(FILE))
 
 
+def test_a_date_to_come_back_at_is_read_by_the_servers_clock(storage: Storage, reader: RangeReader) -> None:
+    late = {"retry_after": "Sun, 01 Oct 2006 00:00:20 GMT", "date": "Sun, 01 Oct 2006 00:00:00 GMT"}
+    storage.script = [replies(status=429, **late), replies(status=429)]
+    assert reader.read(FILE, 0, 10) == CONTENT[:10]
+    assert storage.waits == [21, 1]
+
+
+def test_a_server_that_trickles_is_given_up_and_what_has_come_stays(
+    storage: Storage, shared: tuple[Storage, httpx2.Client]
+) -> None:
+    clock = count(0, 8).__next__  # every look at it is eight seconds later
+    reader = RangeReader(shared[1], storage.resolve, Policy(tries=4, sleep=storage.waits.append), clock=clock)
+    storage.script = [trickle, trickle]
+    assert reader.read(FILE, 0, 1000) == CONTENT[:1000]
+    starts = [int(asked.removeprefix("bytes=").split("-")[0]) for asked in storage.asked]
+    assert len(starts) == 3
+    assert 0 < starts[1] < starts[2] < 50
+    storage.script = [trickle] * 9
+    with pytest.raises(Transient, match="bytes are missing after 30 s"):
+        reader.read(FILE, 0, 1000)
+
+
+def test_a_server_that_falls_silent_is_left_and_what_has_come_stays(storage: Storage) -> None:
+    with httpx2.Client(timeout=0.1) as client:
+        reader = RangeReader(client, storage.resolve, Policy(tries=2, sleep=storage.waits.append))
+        storage.script = [stall(700)]
+        assert reader.read(FILE, 0, 1000) == CONTENT[:1000]
+    assert storage.asked == ["bytes=0-999", "bytes=700-999"]
+
+
+def test_a_request_names_the_time_that_it_may_take_by_its_size(storage: Storage) -> None:
+    deadlines: list[float] = []
+
+    def note(request: httpx2.Request) -> None:
+        deadlines.append(request.extensions["deadline"])
+
+    with httpx2.Client(event_hooks={"request": [note]}) as client:
+        reader = RangeReader(client, storage.resolve, Policy(), clock=lambda: 0.0)
+        reader.read(FILE, 0, 10)
+        reader.read(FILE, 0, len(CONTENT))
+    assert deadlines == pytest.approx([30, 38], abs=0.01)
+
+
+HEADERS = st.dictionaries(
+    st.sampled_from(["Content-Range", "Content-Encoding", "Location", "Retry-After", "RateLimit"]),
+    st.one_of(
+        st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
+        st.builds("bytes {}-{}/{}".format, st.integers(0, 20), st.integers(0, 20), st.integers(0, 1 << 70)),
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    status=st.sampled_from([200, 206, 206, 302, 307, 404, 416, 429, 500]), headers=HEADERS, body=st.binary(max_size=20)
+)
+def test_no_reply_raises_anything_but_a_failure_or_gives_other_bytes(
+    shared: tuple[Storage, httpx2.Client], status: int, headers: dict[str, str], body: bytes
+) -> None:
+    storage, buffer = forget(shared[0]), bytearray(b"x" * 12)
+    storage.script = [lambda *_: Response(body, status, headers)] * 40
+    reader = RangeReader(
+        shared[1], lambda _: Address(f"{storage.url}/file", None), Policy(tries=2, sleep=lambda _: None)
+    )
+    try:
+        reader.read_into(FILE, 2, memoryview(buffer)[1:11])
+    except Failure:
+        pass
+    else:
+        assert buffer[1:11] == body
+    assert buffer[::11] == b"xx"
+
+
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_any_range_with_any_cuts_is_right(shared: tuple[Storage, httpx2.Client], data: st.DataObject) -> None:
-    storage = Storage(shared[0].url)
+    storage = forget(shared[0])
     start = data.draw(st.integers(0, len(CONTENT)))
     stop = data.draw(st.integers(start, len(CONTENT)))
-    shared[0].script = [cut(size) for size in data.draw(st.lists(st.integers(0, 400_000), max_size=3))]
+    storage.script = [cut(size) for size in data.draw(st.lists(st.integers(0, 400_000), max_size=3))]
     reader = RangeReader(shared[1], storage.resolve, Policy(tries=9, sleep=lambda _: None))
     assert reader.read(FILE, start, stop) == CONTENT[start:stop]

@@ -66,9 +66,15 @@ NOW = datetime(2026, 10, 1, 12, 0, 0, tzinfo=UTC)
         ({"ratelimit": '"api";r=0;t=55'}, 56),
         ({"ratelimit": '"api";r=12;t=55'}, None),
         ({"ratelimit": '"api";r=12;t=55', "retry-after": "3"}, 4),
+        ({"ratelimit": '"api";r=4;t=99, "resolvers"; t=30; R=0, "pages";r=0;t=20'}, 31),
+        ({"ratelimit": '"api";r=0;t=soon', "retry-after": "3"}, 4),
         ({"retry-after": "120"}, 121),
         ({"retry-after": "Thu, 01 Oct 2026 12:00:30 GMT"}, 31),
         ({"retry-after": "Thu, 01 Oct 2026 11:00:00 GMT"}, 1),
+        ({"retry-after": "Thu, 01 Oct 2026 12:00:30 GMT", "date": "Thu, 01 Oct 2026 12:00:10 GMT"}, 21),
+        ({"retry-after": "Sun, 01 Oct 2006 00:00:30 GMT", "date": "Sun, 01 Oct 2006 00:00:00 GMT"}, 31),
+        ({"retry-after": "Thu, 01 Oct 2026 12:00:30 GMT", "date": "today"}, 31),
+        ({"retry-after": "120", "date": "Sun, 01 Oct 2006 00:00:00 GMT"}, 121),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-5"}, None),
     ],
@@ -79,9 +85,9 @@ def test_a_replys_wait_is_read_from_every_header_that_may_hold_it(
     assert asked_wait(headers, NOW) == seconds
 
 
-@given(st.text(max_size=40), st.text(max_size=40))
-def test_arbitrary_headers_never_raise(limit: str, after: str) -> None:
-    wait = asked_wait({"ratelimit": limit, "retry-after": after})
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_arbitrary_headers_never_raise(limit: str, after: str, date: str) -> None:
+    wait = asked_wait({"ratelimit": limit, "retry-after": after, "date": date})
     assert wait is None or wait >= 0
 
 

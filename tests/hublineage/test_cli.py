@@ -93,7 +93,12 @@ def test_an_unknown_model_is_answered_with_the_nearest_names(populated: tuple[Co
 def test_the_stages_one_by_one_make_what_run_makes(
     command: Command, populated: tuple[Command, Any], models: Path
 ) -> None:
-    assert as_json(command("crawl", "--folder", models, "--json")) == {"listed": 10, "described": 10, "removed": 0}
+    assert as_json(command("crawl", "--folder", models, "--json")) == {
+        "kind": "full",
+        "listed": 10,
+        "described": 10,
+        "removed": 0,
+    }
     (source,) = as_json(command("status", "--json"))["sources"]
     assert source["pending"] == {"models to measure": 10, "families to infer": 1}
     assert "not described" not in plain(command("show", "oak/root"))
@@ -116,7 +121,7 @@ def test_stages_on_an_empty_catalogue_have_nothing_to_do(command: Command, model
         answer = command(stage, "--folder", models)
         assert answer.code == 2
         assert "was not crawled yet" in one_line(answer)
-    assert as_json(command("status", "--json")) == {"sources": []}
+    assert as_json(command("status", "--json")) == {"sources": [], "quotas": []}
     assert "empty" in plain(command("status"))
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from sqlalchemy import Engine, select
 
 from crawler.folder import FolderSource
+from crawler.hub import HubSource
 from crawler.pipeline import crawl
 from crawler.source import Query
 from db import lineage as rows
@@ -23,6 +24,8 @@ from db import measurements
 from db.engine import transaction
 from db.errors import Transient
 from db.models import FailureRow, LayerMeasures, MeasureBatch, Repository
+from hublineage.hub.faults import Faults
+from hublineage.hub.server import HubServer
 from lineage.family import FamilyMeasures
 from lineage.infer import infer_family
 from lineage.measure import METRIC_VERSION, Options, measure_family, pack, unpack
@@ -48,7 +51,8 @@ class House:
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder, self.engine = folder, engine
-        self.source = FolderSource(folder)
+        folder.mkdir(exist_ok=True)
+        self.source: FolderSource | HubSource = FolderSource(folder)
 
     def write(self, name: str, tensors: Tensors, **metadata: str) -> None:
         """Write a model; metadata makes files with equal numbers differ."""
@@ -296,6 +300,26 @@ def test_work_goes_on_at_the_layer_where_it_was_cut(house: House) -> None:
         rows = session.scalars(select(LayerMeasures).where(LayerMeasures.layer_id.in_(before)))
         kept = [row.measured_at for row in rows if row.measured_at == before[row.layer_id]]
     assert len(kept) == 3
+
+
+def test_small_tensors_of_a_model_cost_few_requests(tmp_path: Path, engine: Engine) -> None:
+    house = House(tmp_path / "models", engine)
+    shapes = {f"h.{layer}.{name}.weight": (24, 16) for layer in range(30) for name in ("a", "b")}
+    models = {}
+    for seed, name in enumerate(("a", "b", "c")):
+        generator = torch.Generator().manual_seed(seed)
+        models[name] = {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+        house.write(name, models[name])
+    faults = Faults()
+    with HubServer(house.folder, faults=faults) as server, HubSource(server.url) as source:
+        house.source = source
+        family = house.crawl()
+        faults.clear()
+        assert measure_family(engine, family, "family", source, options=Options()) == 60
+        asked = list(faults.asked)
+        house.check(models)
+    assert len([one for one in asked if one.startswith("GET /cdn/")]) == 3
+    assert len(asked) <= 6
 
 
 def test_models_with_equal_files_are_measured_once_and_inferred_as_duplicates(house: House) -> None:

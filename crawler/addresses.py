@@ -1,0 +1,98 @@
+"""Where the bytes of files are to be had: asked of the Hub once per file, however many threads want it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from crawler.retry import TryAgain
+from db.errors import Failure
+
+REMEMBERED = 4096  # addresses; of more, those that were used least recently are forgotten
+
+File = tuple[str, str, str]
+"""Repository, commit sha and path."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the bytes of a file are to be had for a while; headers go to no other origin than the address's own.
+
+    `size` None: not known, as where a redirect carries no X-Linked-Size.
+    """
+
+    url: str = field(repr=False)  # signed: whoever reads it in a log could use it
+    size: int | None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+
+class AddressExpiredError(Exception):
+    """The signed address opens nothing any more."""
+
+
+class Addresses:
+    """Addresses of the files used last, for many threads at once. `resolve` asks the Hub for one."""
+
+    def __init__(self, resolve: Callable[[File], Address], limit: int = REMEMBERED) -> None:
+        self._resolve = resolve
+        self._limit = limit
+        self._known: OrderedDict[File, Address] = OrderedDict()
+        self._asked: dict[File, Future[Address]] = {}  # being asked for now
+        self._lock = threading.Lock()
+
+    def get(self, file: File, refused: Address | None = None) -> tuple[Address, bool]:
+        """The file's address, and whether it was asked for since this call began.
+
+        `refused` is one that the storage does not accept any more: it is not given again, so of several threads that
+        met it one asks for another and the others get the same. Raises what `resolve` raises, to all who wait for it.
+        """
+        with self._lock:
+            known = self._known.get(file)
+            if known is not None and known is not refused:
+                self._known.move_to_end(file)
+                return known, False
+            asked = self._asked.get(file)
+            if asked is None:
+                own = self._asked[file] = Future()
+        if asked is None:
+            return self._ask(file, own), True
+        try:
+            return asked.result(), True
+        except Failure as failure:
+            raise copy.copy(failure) from failure  # whoever gets it may write into it, such as the tensor's name
+
+    def renew(self, file: File) -> Address:
+        """Another address than the one that is known."""
+        with self._lock:
+            known = self._known.get(file)
+        return self.get(file, refused=known)[0]
+
+    def forget(self, file: File, address: Address) -> None:
+        """Do not give this address again."""
+        with self._lock:
+            if self._known.get(file) is address:
+                del self._known[file]
+
+    def _ask(self, file: File, asked: Future[Address]) -> Address:
+        try:
+            found = self._resolve(file)
+        except BaseException as error:
+            with self._lock:
+                del self._asked[file]
+                self._known.pop(file, None)
+            # An interrupt is this thread's own: those who wait try again.
+            passed_on = error if isinstance(error, Exception) else TryAgain("interrupted", model=file[0], file=file[2])
+            asked.set_exception(passed_on)
+            raise
+        with self._lock:
+            del self._asked[file]
+            self._known[file] = found
+            self._known.move_to_end(file)
+            while len(self._known) > self._limit:
+                self._known.popitem(last=False)
+        asked.set_result(found)
+        return found

@@ -1,0 +1,189 @@
+"""Describing what was listed: the newest revision of each repository that is followed, several at once.
+
+Any number of processes may describe one listing: each repository is taken by one of them at a time, and what a process
+that was killed had taken is taken by the others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from crawler.describe import Description
+from crawler.listing import row_of
+from crawler.selection import follows
+from crawler.source import Listed
+from crawler.storing import store_description, store_row
+from db import crawls, failures
+from db.engine import Claims, transaction
+from db.errors import Failure, Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from crawler.source import Query, Source
+    from db.crawls import Seen
+    from db.models import Repository
+
+JOBS = 4  # repositories at a time: enough to hide the network's latency, too few to be a burden on a Hub
+_PATIENCE = 0.2  # seconds between looks at what other processes have taken
+
+Report = Callable[[str, int, int], None]
+"""Takes the repository that was at hand, how many were looked at, and of how many."""
+
+
+class _StoppedError(Exception):
+    """Another thread met an error that ends the crawl."""
+
+
+def describe_listed(
+    engine: Engine,
+    source: Source,
+    query: Query,
+    listings: Sequence[int],
+    *,
+    jobs: int = JOBS,
+    retry_failed: bool = False,
+    report: Report = lambda _name, _done, _total: None,
+) -> int:
+    """Describe what these crawls listed and is due; return how many were described.
+
+    Comes back when all is done, by whichever process. Raises SourceUnreachable; what is wrong with one repository is
+    recorded as its failure.
+    """
+    describer = _Describer(engine, source, query, retry_failed)
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="describe")
+    try:
+        return describer.describe(pool, listings, report)
+    except BaseException:
+        describer.stopped.set()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        describer.claims.close()
+
+
+class _Describer:
+    def __init__(self, engine: Engine, source: Source, query: Query, retry_failed: bool) -> None:
+        self._engine = engine
+        self._source = source
+        self._query = query
+        self._retry_failed = retry_failed
+        self.claims = Claims(engine, "describe")
+        self.stopped = threading.Event()
+
+    def describe(self, pool: ThreadPoolExecutor, listings: Sequence[int], report: Report) -> int:
+        """Page by page; then, as long as there is any, what other processes were at."""
+        with transaction(self._engine) as session:
+            pages = crawls.pages(session, listings)
+        total = sum(count for _, _, count in pages)
+        looked_at = described = 0
+        elsewhere: list[int] = []
+        for crawl, number, count in pages:
+            with transaction(self._engine) as session:
+                shown = crawls.seen(session, crawl, number)
+            for some in _portions(shown, 10 * JOBS):
+                done, left = self._several(pool, some)
+                described += done
+                elsewhere += left
+                report(some[-1].repository.name, looked_at := looked_at + len(some), total)
+            looked_at += count - len(shown)  # what is gone meanwhile, or was seen twice
+        while elsewhere:
+            time.sleep(_PATIENCE)
+            with transaction(self._engine) as session:
+                shown = crawls.seen_of(session, elsewhere)
+            done, elsewhere = self._several(pool, shown)
+            described += done
+        report("", total, total)
+        return described
+
+    def _several(self, pool: ThreadPoolExecutor, shown: Sequence[Seen]) -> tuple[int, list[int]]:
+        """Describe what is due of these; return how many were, and which other processes are at."""
+        with transaction(self._engine) as session:
+            failed = failures.to_describe(session, [seen.repository.id for seen in shown])
+        due = [seen.repository for seen in shown if self._is_due(seen, failed.get(seen.repository.id, {}))]
+        running = {pool.submit(self._one, repository): repository.id for repository in due}
+        done, _ = wait(running, return_when=FIRST_EXCEPTION)
+        results = {running[future]: future.result() for future in done}  # raises what one of them raised
+        return sum(result is True for result in results.values()), [one for one in results if results[one] is None]
+
+    def _is_due(self, seen: Seen, failed: Mapping[str, datetime]) -> bool:
+        """Whether a repository is to be looked at: it is new, or has a new commit, or failed and may do better now."""
+        repository = seen.repository
+        if not follows(_listed(repository), self._query.architectures):
+            return False
+        if self._is_tried_again(failed) or self._query.ids:  # explicit ids are looked up, not listed
+            return True
+        if seen.known is not None:
+            return repository.head_sha != seen.known
+        # It could not be described at all: only a change since then gives it another chance.
+        changed = repository.last_modified
+        return not failed or (changed is not None and changed > max(failed.values()))
+
+    def _is_tried_again(self, failed: Mapping[str, datetime]) -> bool:
+        return bool(failed) and (self._retry_failed or Transient.__name__ in failed)
+
+    def _one(self, repository: Repository) -> bool | None:
+        """Whether one repository was described; None where another process is at it."""
+        if self.stopped.is_set() or not self.claims.take(repository.id):
+            return None
+        try:
+            with transaction(self._engine) as session:
+                now = next(iter(crawls.seen_of(session, [repository.id])), None)
+                failed = failures.to_describe(session, [repository.id]).get(repository.id, {})
+            if now is None or not self._is_due(now, failed):  # another process was quicker
+                return False
+            return self._describe(now.repository, None if self._is_tried_again(failed) else now.known)
+        finally:
+            self.claims.release(repository.id)
+
+    def _describe(self, repository: Repository, known: str | None) -> bool:
+        """Read what there is to know of a repository's newest revision, unless it is `known`, and store it at once."""
+        try:
+            details = self._source.details(repository.name)
+        except Failure as failure:
+            with self._storing() as session:
+                failures.record(session, failure, stage="describe", repository_id=repository.id)
+            return False
+        row = row_of(details.listed)
+        if row.hub_id is None:
+            row = replace(row, head_sha=None)  # what lists no ids lists no commits either
+        with self._storing() as session:
+            number = store_row(session, repository, row)
+        if details.sha == known or not follows(details.listed, self._query.architectures):
+            return False
+        found = Description(self._source, details)
+        found.read()
+        with self._storing() as session:
+            store_description(session, number, details, found)
+        return True
+
+    @contextmanager
+    def _storing(self) -> Iterator[Session]:
+        """A transaction, unless the crawl has ended: what threads meet after that means nothing."""
+        if self.stopped.is_set():
+            raise _StoppedError
+        with transaction(self._engine) as session:
+            yield session
+
+
+def _portions(shown: Sequence[Seen], size: int) -> Iterator[Sequence[Seen]]:
+    for first in range(0, len(shown), size):
+        yield shown[first : first + size]
+
+
+def _listed(repository: Repository) -> Listed:
+    """As much of a repository as decides whether it is followed."""
+    architectures = None if repository.architectures is None else tuple(repository.architectures)
+    return Listed(
+        repository.name, tags=tuple(repository.tags), architectures=architectures, model_type=repository.model_type
+    )

@@ -1,0 +1,69 @@
+"""The tables.
+
+    sources ── repositories ── revisions ── files ── layouts ── tensor_specs
+       │            │              ├── declared_parents, declared_problems
+       │            │              └── failures
+       │            └── repository_changes
+       ├── crawls ── crawl_pages
+       └── watermarks, aliases                  quotas (of a Hub's token, shared by all workers)
+    sources ── families ── family_layers ── layer_measures ── measure_batches
+                    └── runs ── clusters ── cluster_members, edges, duplicates        verdicts (one per revision)
+
+What a source says is kept per revision (a commit sha), never overwritten by a newer one. What is measured hangs on a
+revision and a metric version; what is inferred hangs on a run. Revisions are named by id inside arrays (batches of
+members), where a row per number would not scale; everywhere else by foreign keys.
+"""
+
+from __future__ import annotations
+
+from db.models.base import Base
+from db.models.crawls import Crawl, CrawlPage, Quota, SourceRow, Watermark
+from db.models.declared import PROBLEMS, RELATIONS, RESOLUTIONS, DeclaredParent, DeclaredProblem, FailureRow
+from db.models.inference import VERDICTS, Cluster, ClusterMember, Duplicate, Edge, Run, Verdict
+from db.models.measures import Family, FamilyLayer, LayerMeasures, MeasureBatch
+from db.models.repositories import (
+    CHANGES,
+    KINDS,
+    Alias,
+    File,
+    Layout,
+    Repository,
+    RepositoryChange,
+    Revision,
+    TensorSpecRow,
+)
+
+__all__ = [
+    "CHANGES",
+    "KINDS",
+    "PROBLEMS",
+    "RELATIONS",
+    "RESOLUTIONS",
+    "VERDICTS",
+    "Alias",
+    "Base",
+    "Cluster",
+    "ClusterMember",
+    "Crawl",
+    "CrawlPage",
+    "DeclaredParent",
+    "DeclaredProblem",
+    "Duplicate",
+    "Edge",
+    "FailureRow",
+    "Family",
+    "FamilyLayer",
+    "File",
+    "LayerMeasures",
+    "Layout",
+    "MeasureBatch",
+    "Quota",
+    "Repository",
+    "RepositoryChange",
+    "Revision",
+    "Run",
+    "SourceRow",
+    "TensorSpecRow",
+    "Verdict",
+    "Watermark",
+]

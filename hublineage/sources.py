@@ -1,0 +1,54 @@
+"""Opening the sources of the catalogue as the settings say: within the Hub's quota, and through a cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from crawler.budget import shared_budget
+from crawler.cache import CachedSource
+from crawler.folder import FolderSource
+from crawler.hub import HubSource, token_for
+from db import catalogue
+from db.engine import transaction
+from db.errors import UsageError
+from hublineage.settings import parse_size
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from crawler.source import Source
+    from hublineage.progress import Reporter
+    from hublineage.settings import Settings
+
+
+def open_source(name: str, engine: Engine, settings: Settings, report: Reporter) -> Source:
+    """The source of a name, as the catalogue stores it: a Hub's address or a folder's file: address.
+
+    Workers on one database share the Hub's quota. Raises UsageError for other names.
+    """
+    parts = urlsplit(name)
+    if parts.scheme == "file":
+        return FolderSource(Path(unquote(parts.path)))
+    if parts.scheme not in {"http", "https"}:
+        raise UsageError(f"{name!r} is neither a Hub's address (https://...) nor a folder's (file:///...)")
+
+    def waiting(seconds: float, bucket: str) -> None:
+        report.note(f"our share of the Hub's quota of {bucket} requests is used up: waiting {seconds:.0f} s")
+
+    token = token_for(name)
+    budget = shared_budget(engine, name, token, share=settings.quota_share, on_wait=waiting)
+    hub = HubSource(name, token, budget=budget)
+    if settings.cache is None:
+        return hub
+    try:
+        limit = parse_size(settings.cache_size)
+    except ValueError as error:
+        raise UsageError(f"--cache-size: {error}") from error
+
+    def content(model: str, sha: str, path: str) -> tuple[str, int] | None:
+        with transaction(engine) as session:
+            return catalogue.content_of(session, name, model, sha, path)
+
+    return CachedSource(hub, settings.cache.expanduser(), limit, content)
