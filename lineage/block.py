@@ -16,6 +16,7 @@ import torch
 
 from lineage import digest, moments, pairs
 from lineage.pairs import Centres
+from lineage.stream import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -225,6 +226,7 @@ def _hashes(block: Block, members: int, forms: Sequence[tuple[str, ...]]) -> lis
     """Of the new models; those that could not be read are hashed as zeros and not asked for later."""
     found: list[digest.Hashes] = []
     for part in block.parts:
-        if part.rows.start < members:
-            found += digest.hash_part(part, forms[part.rows])
+        new = part.values[: max(0, members - part.rows.start)]
+        rows = slice(part.rows.start, part.rows.start + len(new))
+        found += digest.hash_part(Part(rows, part.dtype, new), forms[rows])
     return found

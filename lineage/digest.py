@@ -109,7 +109,7 @@ def hash_part(part: Part, wanted: Sequence[tuple[str, ...]]) -> list[Hashes]:
             hashes[row].append(found[row].tobytes())
     return [
         Hashes(
-            {own: b"".join(hashes[row]), **_narrowed(part.values[row], [form for form in tried if form != own])},
+            {own: b"".join(hashes[row]), **_narrowed(part.values[row], own, tried)},
             int(zeros[row]),
         )
         for row, tried in enumerate(wanted)
@@ -134,11 +134,12 @@ def _with_zeros(bits: NDArray[np.unsignedinteger]) -> list[int]:
     return found
 
 
-def _narrowed(values: torch.Tensor, forms: Sequence[str]) -> dict[str, bytes]:
-    """The hashes of (n,) values in those of the narrower forms that hold them all."""
+def _narrowed(stored: torch.Tensor, own: str, forms: Sequence[str]) -> dict[str, bytes]:
+    """The hashes of (n,) values in those of the forms, narrower than their own, that hold them all."""
     found = {}
+    values = stored if forms == (own,) else stored.to(DTYPES[own])
     for form in forms:
-        if _holds(form, values[:_LOOK]) and _holds(form, values):
+        if form != own and _holds(form, values[:_LOOK]) and _holds(form, values):
             narrow = values.to(DTYPES[form]) + 0.0  # -0 equals 0
             found[form] = _hash(_bits(narrow[None], form))[0].tobytes()
     return found

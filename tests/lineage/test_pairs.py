@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lineage.pairs import SquaredDistances, squared_distances
+from lineage.block import Work
+from lineage.pairs import centres, squared_distances
+from lineage.stream import Block, Part
 
 Models = NDArray[np.float64]
 
@@ -19,10 +21,32 @@ def direct(models: Models, members: int | None = None) -> NDArray[np.float64]:
 
 
 def found(models: Models, members: int | None = None, cuts: tuple[int, ...] = ()) -> NDArray[np.float64]:
-    sums = SquaredDistances(len(models) if members is None else members, len(models), torch.device("cpu"))
-    for block in np.split(models, cuts, axis=1):
-        sums.add(torch.from_numpy(block))
-    return sums.total.numpy()
+    """As the processor measures blocks: centres are found in the first, and used in all."""
+    members = len(models) if members is None else members
+    work = Work(len(models), members, torch.device("cpu"))
+    total = np.zeros((members, len(models)))
+    around = None
+    for piece in np.split(models, cuts, axis=1):
+        if not piece.shape[1]:
+            continue
+        part = Part(slice(0, len(models)), "F64", torch.from_numpy(piece.copy()))
+        block = Block(0, piece.shape[1], len(models), (part,), ())
+        around = around or work.pilot(block)
+        total += work.measure(block, around, [("F64",)] * members).distances
+    return total
+
+
+def generic(models: Models, members: int | None = None, cuts: tuple[int, ...] = ()) -> NDArray[np.float64]:
+    """As devices measure blocks."""
+    members = len(models) if members is None else members
+    return sum(  # type: ignore[return-value]
+        squared_distances(torch.from_numpy(piece), members).numpy()
+        for piece in np.split(models, cuts, axis=1)
+        if piece.shape[1]
+    )
+
+
+BOTH = pytest.mark.parametrize("measure", [found, generic])
 
 
 def forest(rng: np.random.Generator, members: int, size: int, steps: tuple[float, ...]) -> Models:
@@ -35,7 +59,8 @@ def forest(rng: np.random.Generator, members: int, size: int, steps: tuple[float
     return np.stack(models)[rng.permutation(members)]
 
 
-@settings(max_examples=60, deadline=None)
+@BOTH
+@settings(max_examples=50, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     members=st.integers(2, 14),
@@ -43,55 +68,93 @@ def forest(rng: np.random.Generator, members: int, size: int, steps: tuple[float
     cut=st.floats(0, 1),
     new=st.floats(0, 1),
 )
-def test_distances_are_those_of_direct_differences(seed: int, members: int, size: int, cut: float, new: float) -> None:
+def test_distances_are_those_of_direct_differences(  # type: ignore[no-untyped-def]
+    measure, seed: int, members: int, size: int, cut: float, new: float
+) -> None:
     models = forest(np.random.default_rng(seed), members, size, (0.6, 1e-2, 1e-4))
     first = max(1, round(new * members))
-    answer = found(models, first, (round(cut * size),))
+    answer = measure(models, first, (round(cut * size),))
     np.testing.assert_allclose(answer, direct(models, first), rtol=1e-6)
     assert ((answer == 0) == (direct(models, first) == 0)).all()
 
 
+@BOTH
 @pytest.mark.parametrize("step", [1e-3, 1e-4, 1e-6])
-def test_models_that_hardly_differ_beside_unrelated_ones_are_measured_exactly(step: float) -> None:
+def test_models_that_hardly_differ_beside_unrelated_ones_are_measured_exactly(measure, step: float) -> None:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(2)
     near, far = rng.normal(size=(2, 100_000))
     half = near + 0.6 * rng.normal(size=near.size)
     models = [near, far, half, *(base + step * rng.normal(size=near.size) for base in (near, near, half, half, far))]
     for order in ([*range(8)], [*range(8)][::-1], [2, 0, 5, 6, 3, 1, 7, 4]):
         chosen = np.stack([models[i] for i in order])
-        np.testing.assert_allclose(found(chosen), direct(chosen), rtol=1e-9)
+        np.testing.assert_allclose(measure(chosen), direct(chosen), rtol=1e-9)
 
 
-def test_equal_models_are_at_exactly_nothing_from_each_other_old_or_new() -> None:
+@BOTH
+def test_equal_models_are_at_exactly_nothing_from_each_other_old_or_new(measure) -> None:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(3)
     parent, other = rng.normal(size=(2, 5_000))
     child = parent + 1e-3 * rng.normal(size=parent.size)
     models = np.stack([parent, child, other, child, parent, other, child])
-    answer = found(models, 3, (1_234, 2_000))
+    answer = measure(models, 3, (1_234, 2_000))
     assert ((answer == 0) == (direct(models, 3) == 0)).all()
 
 
+def test_where_the_first_block_says_nothing_of_the_others_they_are_exact_all_the_same() -> None:
+    rng = np.random.default_rng(5)
+    models = forest(rng, 9, 30_000, (1e-3, 1e-6))
+    models[:, :8_000] = rng.normal(size=8_000)
+    models[3:, 100] += 1e-3
+    answer = found(models, cuts=(8_000, 20_000))
+    np.testing.assert_allclose(answer, direct(models), rtol=1e-8)
+    assert ((answer == 0) == (direct(models) == 0)).all()
+
+
+@BOTH
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 399), max_size=5))
-def test_the_cut_into_blocks_and_the_order_of_models_do_not_matter(seed: int, cuts: list[int]) -> None:
+def test_the_cut_into_blocks_and_the_order_of_models_do_not_matter(measure, seed: int, cuts: list[int]) -> None:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(seed)
     models = forest(rng, 8, 400, (0.3, 1e-4))
     order = rng.permutation(8)
-    answer = found(models)
-    np.testing.assert_allclose(found(models, cuts=tuple(sorted(cuts))), answer, rtol=1e-9)
-    np.testing.assert_allclose(found(models[order]), answer[np.ix_(order, order)], rtol=1e-9)
-    np.testing.assert_allclose(answer, answer.T, rtol=1e-12)
+    answer = measure(models)
+    np.testing.assert_allclose(measure(models, cuts=tuple(sorted(cuts))), answer, rtol=1e-9)
+    np.testing.assert_allclose(measure(models[order]), answer[np.ix_(order, order)], rtol=1e-9)
+    np.testing.assert_allclose(answer, answer.T, rtol=1e-9)
 
 
-def test_a_nan_or_infinity_stays_with_its_model() -> None:
+@BOTH
+def test_a_nan_or_infinity_stays_with_its_model(measure) -> None:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(4)
     models = forest(rng, 8, 300, (1e-2, 1e-4))
     broken = models.copy()
     broken[2, 5], broken[5, 77] = np.nan, np.inf
     sound = [0, 1, 3, 4, 6, 7]
-    np.testing.assert_allclose(found(broken)[np.ix_(sound, sound)], direct(models)[np.ix_(sound, sound)], rtol=1e-9)
+    np.testing.assert_allclose(measure(broken)[np.ix_(sound, sound)], direct(models)[np.ix_(sound, sound)], rtol=1e-9)
 
 
-def test_models_of_zeros_are_measured() -> None:
+@BOTH
+def test_models_of_zeros_are_measured(measure) -> None:  # type: ignore[no-untyped-def]
     models = np.stack([np.zeros(50), np.ones(50), np.zeros(50), np.full(50, 1e-3)])
-    np.testing.assert_allclose(squared_distances(torch.from_numpy(models), 4).numpy(), direct(models), rtol=1e-9)
+    np.testing.assert_allclose(measure(models), direct(models), rtol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), members=st.integers(1, 20), old=st.integers(0, 10))
+def test_leaders_are_new_models_that_lead_themselves(seed: int, members: int, old: int) -> None:
+    models = forest(np.random.default_rng(seed), max(2, members + old), 50, (1e-1, 1e-3, 1e-5))[: members + old]
+    chosen = centres(direct(models, members))
+    assert (chosen.leaders < members).all()
+    assert (chosen.of[chosen.leaders] == chosen.leaders).all()
+    assert chosen.root in chosen.leaders
+    assert set(chosen.of) == set(chosen.leaders)
+
+
+def test_models_that_are_near_each_other_and_far_from_others_have_a_leader_of_their_own() -> None:
+    rng = np.random.default_rng(6)
+    one, another = rng.normal(size=(2, 1_000))
+    models = np.stack([base + 1e-4 * rng.normal(size=1_000) for base in (one, another, one, another, another)])
+    chosen = centres(direct(models))
+    assert len({chosen.of[0], chosen.of[2]}) == 1
+    assert len({chosen.of[1], chosen.of[3], chosen.of[4]}) == 1
+    assert len(chosen.leaders) == 2

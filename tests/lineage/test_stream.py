@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import builders
@@ -10,25 +11,34 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.stream import DTYPES, Block, StoredTensor, block_elements, layer_stream
+from lineage import block as kernel
+from lineage.stream import DTYPES, STRIDE, Block, StoredTensor, block_elements, layer_stream
+
+SIZES = st.sampled_from([1, 7, STRIDE - 1, STRIDE, STRIDE + 1, 5 * STRIDE + 13])
 
 
-def blocks(tensors: list[torch.Tensor], step: int, broken: dict[int, int] | None = None) -> list[Block]:
+def blocks(
+    tensors: list[torch.Tensor], step: int, broken: dict[int, int] | None = None
+) -> list[tuple[Block, torch.Tensor]]:
+    """Each block with its values as float64, copied before its memory is used again."""
     reader, places = builders.in_memory(tensors)
     reader.broken = broken or {}
+
+    def copy(block: Block) -> tuple[Block, torch.Tensor]:
+        return block, torch.cat([part.values.double() for part in block.parts])
+
     with layer_stream(reader) as stream:
-        found = stream.blocks(places, tensors[0].numel(), step)
-        return [Block(block.start, block.values.clone()) for block in found]
+        return list(stream.each(places, tensors[0].numel(), step, lambda _: copy))
 
 
-@settings(max_examples=40, deadline=None)
-@given(members=st.integers(1, 5), size=st.integers(1, 200), step=st.integers(1, 250))
-def test_blocks_follow_one_another_and_hold_all_elements(members: int, size: int, step: int) -> None:
+@settings(max_examples=25, deadline=None)
+@given(members=st.integers(1, 5), size=SIZES, strides=st.integers(1, 3))
+def test_blocks_follow_one_another_and_hold_all_elements(members: int, size: int, strides: int) -> None:
     tensors = [torch.arange(size, dtype=torch.float32) + 1_000 * index for index in range(members)]
-    found = blocks(tensors, step)
-    assert [block.start for block in found] == list(range(0, size, step))
-    assert all(a.stop == b.start for a, b in pairwise(found))
-    assert torch.equal(torch.cat([block.values for block in found], dim=1), torch.stack(tensors).double())
+    found = blocks(tensors, strides * STRIDE)
+    assert [block.start for block, _ in found] == list(range(0, size, strides * STRIDE))
+    assert all(a.stop == b.start for (a, _), (b, _) in pairwise(found))
+    assert torch.equal(torch.cat([values for _, values in found], dim=1), torch.stack(tensors).double())
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES))
@@ -40,41 +50,88 @@ def test_every_format_is_decoded(dtype: str) -> None:
     if kind is torch.bool:
         values = values.clamp(max=1)
     stored = values.to(kind)
-    found = blocks([stored, torch.zeros(7)], 3)
-    assert torch.equal(torch.cat([block.values[0] for block in found]), values)
+    reader, places = builders.in_memory([stored, torch.zeros(7)])
+    bench = kernel.Bench(2, 1)
+    with layer_stream(reader) as stream:
+        (found,) = stream.each(places, 7, STRIDE, lambda _: lambda block: bench.decode(block, 1, 6).clone())
+    assert torch.equal(found[0], values[1:])
     assert StoredTensor("f", "w", dtype, 0, 8).itemsize == stored.element_size()
 
 
-def test_a_member_that_cannot_be_read_is_nan_from_there_on_and_the_others_are_there() -> None:
-    tensors = [torch.arange(12.0) for _ in range(3)]
-    found = torch.cat([block.values for block in blocks(tensors, 4, {1: 3 + 4 * 6})], dim=1)
-    assert found[1].isnan().tolist() == [False] * 4 + [True] * 8
-    assert torch.equal(found[[0, 2]], torch.stack(tensors)[[0, 2]].double())
+def test_a_member_that_cannot_be_read_is_zero_there_and_the_others_are_there() -> None:
+    tensors = [torch.arange(1.0, 3 * STRIDE + 1) for _ in range(3)]
+    found = blocks(tensors, STRIDE, {1: 3 + 4 * (STRIDE + 5)})
+    assert [block.unread for block, _ in found] == [(), (1,), (1,)]
+    values = torch.cat([values for _, values in found], dim=1)
+    assert torch.equal(values[1, :STRIDE], tensors[1][:STRIDE].double())
+    assert not values[1, STRIDE:].any()
+    assert torch.equal(values[[0, 2]], torch.stack(tensors)[[0, 2]].double())
 
 
 def test_an_empty_layer_has_no_blocks() -> None:
-    assert blocks([torch.empty(0), torch.empty(0)], 8) == []
+    assert blocks([torch.empty(0), torch.empty(0)], STRIDE) == []
 
 
 def test_every_byte_is_read_once_and_none_beside() -> None:
-    tensors = [torch.randn(1_000), torch.randn(1_000).half()]
+    tensors = [torch.randn(20_000), torch.randn(20_000).half()]
     reader, places = builders.in_memory(tensors)
     with layer_stream(reader) as stream:
-        list(stream.blocks(places, 1_000, 64))
+        list(stream.each(places, 20_000, STRIDE, lambda _: lambda block: block.start))
     for member, place in enumerate(places):
         spans = sorted((start, length) for who, start, length in reader.reads if who == member)
         assert sum(length for _, length in spans) == place.stop - place.start
         assert all(a + length == b for (a, length), (b, _) in pairwise(spans))
 
 
-@given(members=st.integers(1, 3_000), columns=st.integers(1, 1 << 22), memory=st.integers(1, 1 << 33))
-def test_a_block_is_whole_rows_where_they_fit_and_never_more_than_the_memory(
-    members: int, columns: int, memory: int
-) -> None:
-    elements = block_elements(members, columns, memory)
-    assert elements >= 1
-    assert elements == 1 or elements * members * (8 * 3 + 8 * 2) <= memory
-    assert elements < columns or elements % columns == 0
+def test_rows_may_stand_in_any_order() -> None:
+    tensors = [torch.full((5,), float(index)) for index in range(4)]
+    reader, places = builders.in_memory(tensors)
+    order = [2, 0, 3, 1]
+    with layer_stream(reader) as stream:
+        (found,) = stream.each(
+            [places[i] for i in order],
+            5,
+            STRIDE,
+            lambda _: lambda block: block.parts[0].values[:, 0].tolist(),
+            order=order,
+        )
+    assert found == order
+
+
+def test_the_plan_sees_the_first_block_and_afterwards_all_results_that_were_given_out() -> None:
+    reader, places = builders.in_memory([torch.arange(12.0 * STRIDE)])
+    given_out: list[int] = []
+    shown: list[tuple[int | None, int]] = []
+
+    def plan(first: Block | None) -> object:
+        shown.append((None if first is None else first.start, len(given_out)))
+        return lambda block: block.start
+
+    with layer_stream(reader, threads=2) as stream:
+        for start in stream.each(places, 12 * STRIDE, STRIDE, plan):  # type: ignore[arg-type]
+            given_out += [start]
+    assert given_out == list(range(0, 12 * STRIDE, STRIDE))
+    assert shown[0] == (0, 0)
+    assert all(first is None for first, _ in shown[1:])
+    assert [known for _, known in shown] == [0, 0, 0, *range(1, 10)]
+
+
+@given(each=st.integers(1, 1 << 20), memory=st.integers(-(1 << 20), 1 << 33))
+def test_a_block_is_whole_strides_and_no_more_than_the_memory(each: int, memory: int) -> None:
+    elements = block_elements(each, memory)
+    assert elements % STRIDE == 0
+    assert elements == STRIDE or elements * each <= memory
+
+
+def test_buffers_are_used_over_and_over() -> None:
+    reader, places = builders.in_memory([torch.arange(64.0 * STRIDE)])
+    seen = set()
+    with layer_stream(reader) as stream:
+        for _ in range(2):
+            seen |= set(
+                stream.each(places, 64 * STRIDE, STRIDE, lambda _: lambda block: block.parts[0].values.data_ptr())
+            )
+        assert len(seen) <= stream.in_flight
 
 
 def test_torch_has_its_threads_back_afterwards() -> None:
@@ -84,9 +141,25 @@ def test_torch_has_its_threads_back_afterwards() -> None:
     assert torch.get_num_threads() == before
 
 
-def test_an_error_of_the_reader_that_is_no_failure_is_raised() -> None:
-    def read(member: int, tensor: StoredTensor, start: int, buffer: memoryview) -> bool:
-        raise ZeroDivisionError
+def test_an_error_of_the_reader_or_of_the_work_is_raised_and_the_stream_goes_on() -> None:
+    reader, places = builders.in_memory([torch.arange(9.0 * STRIDE)])
+    broken = threading.Event()
 
-    with layer_stream(read) as stream, pytest.raises(ZeroDivisionError):
-        list(stream.blocks([StoredTensor("f", "w", "F32", 0, 40)], 10, 3))
+    def read(member: int, tensor: StoredTensor, start: int, buffer: memoryview) -> bool:
+        if broken.is_set():
+            raise ZeroDivisionError
+        return reader(member, tensor, start, buffer)
+
+    def fail(block: Block) -> int:
+        if block.start == 4 * STRIDE:
+            raise KeyError
+        return block.start
+
+    with layer_stream(read) as stream:
+        with pytest.raises(KeyError):
+            list(stream.each(places, 9 * STRIDE, STRIDE, lambda _: fail))
+        broken.set()
+        with pytest.raises(ZeroDivisionError):
+            list(stream.each(places, 9 * STRIDE, STRIDE, lambda _: fail))
+        broken.clear()
+        assert len(list(stream.each(places, 9 * STRIDE, STRIDE, lambda _: lambda block: block.start))) == 9
