@@ -1,218 +1,141 @@
-"""How much memory measuring a family takes, and how fast it reads: `python -m benchmarks.streaming`.
+"""How fast stored bytes go through all measures of a layer but ranks, against a plain sequential read.
 
-Writes a family of safetensors files of several GiB, crawls and measures it in a process of its own whose resident
-memory is sampled, and compares the peak, above that of a process that only imports what it needs, with the setting.
-Exits with 1 where the setting is exceeded.
+    python -m benchmarks.streaming [--gib 1] [--dtype F16] [--members 8] [--repeat 5] [--no-hub]
+
+Moments, hashes, the Gram matrix and slopes, from local files and from the loopback Hub (served by another process),
+against reading the same bytes file by file into one buffer. Cold: the files are dropped from memory before. Every round
+takes one reading of each, so that all saw the same machine. Busy cores are the processor time of measuring per second
+of it: where they are as many as the machine has, the processor is the limit, and else the source is.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import psutil
-import torch
-
+from benchmarks import families
 from crawler.folder import FolderSource
-from db import embedded, schema
-from db.engine import connect
-from hublineage import job
-from hublineage.progress import Reporter
-from hublineage.settings import parse_memory
-from lineage.measure import Options
+from crawler.hub import HubSource
+from lineage.layer import measure_layer
+from lineage.reading import MemberReader
+from lineage.stream import layer_stream
 
-GIB = 1 << 30
-VOCABULARY, WIDTH, DEEP = 32_768, 1_024, 4_096
-_PIECE = 1 << 20  # elements written at once
-_SAMPLE_SECONDS = 0.005
-_READ_AT_ONCE = 16 << 20
-
-Shapes = dict[str, tuple[int, ...]]
+MEMORY = 1 << 30
+_READ_AT_ONCE = 4 << 20
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What a child process printed, and what it took."""
+class Revision:
+    """A member as its reader knows it."""
 
-    output: str
-    peak: int  # bytes of resident memory
-    seconds: float
+    revision_id: int
+    name: str
+    sha: str
 
 
 def main() -> int:
-    """Run the benchmark; the exit code is 1 where the memory setting was exceeded."""
-    options = _arguments()
-    if options.child == "baseline":
-        torch.zeros(1)
-        return 0
-    if options.child == "measure":
-        print(json.dumps(_measure(options.folder, options.data, parse_memory(options.memory))))
-        return 0
-    if options.child == "read":
-        print(json.dumps(_read_all(options.folder)))
-        return 0
-    own = options.folder is None
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="hublineage-streaming-"))
+    """Run the benchmark."""
+    arguments = _arguments()
+    own = arguments.folder is None
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="hublineage-streaming-"))
     try:
-        write_family(folder, options.members, int(options.gib * GIB))
-        return _compare(folder, options.memory)
+        parameters = int(arguments.gib * families.GIB) // arguments.members // 2
+        family = families.write(folder, families.decoder(parameters), arguments.members, arguments.dtype)
+        print(
+            f"{arguments.members} members, {family.dtype}, {family.size / families.GIB:.2f} GiB; {families.machine()}"
+        )
+        _compare("files", FolderSource(folder), family, arguments.repeat)
+        if not arguments.no_hub:
+            with _hub(folder) as url, HubSource(url) as hub:
+                _compare("the loopback Hub", hub, family, arguments.repeat)
     finally:
         if own:
             shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gib", type=float, default=4.0, help="size of all files together")
-    parser.add_argument("--memory", default="1GiB", help="the setting that must hold")
+    parser.add_argument("--gib", type=float, default=1.0, help="size of all files together, were they of two bytes")
+    parser.add_argument("--dtype", default="F16", choices=("F16", "BF16", "F32"))
     parser.add_argument("--members", type=int, default=8)
+    parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the family is written, and reused; default: a temporary one")
-    parser.add_argument("--child", choices=("baseline", "measure", "read"), help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--no-hub", action="store_true", help="from files only")
     return parser.parse_args()
 
 
-def _compare(folder: Path, memory: str) -> int:
-    setting = parse_memory(memory)
-    size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
-    print(f"{size / GIB:.2f} GiB in {len(list(folder.rglob('*.safetensors')))} files, setting {setting / GIB:.3f} GiB")
-    # Read before and after, so that both are warm, or both cold where the files exceed the memory of the machine.
-    _watched("--child", "read", "--folder", str(folder))
-    with tempfile.TemporaryDirectory(prefix="hublineage-streaming-db-", ignore_cleanup_errors=True) as data:
-        embedded.start(Path(data))
-        try:
-            baseline = _watched("--child", "baseline")
-            measured = _watched("--child", "measure", "--folder", str(folder), "--data", data, "--memory", memory)
-        finally:
-            embedded.stop(Path(data))
-    plain = json.loads(_watched("--child", "read", "--folder", str(folder)).output)
-    found = json.loads(measured.output)
-    above = measured.peak - baseline.peak
-    print(f"baseline   {baseline.peak / GIB:.3f} GiB   interpreter, torch, hublineage")
-    print(
-        f"measuring  {measured.peak / GIB:.3f} GiB   {above / GIB:.3f} GiB above: {above / setting:.0%} of the setting"
-    )
-    print(f"crawl {found['crawl']:.2f} s, measure {found['measure']:.1f} s for {found['layers']} layers")
-    print(f"{size / found['measure'] / 1e6:.0f} MB/s measured, {size / plain['seconds'] / 1e6:.0f} MB/s only read:"
-          f" {found['measure'] / plain['seconds']:.1f} times the reading")  # fmt: skip
-    if above > setting:
-        print("the setting was exceeded")
-        return 1
-    return 0
+def _compare(title: str, source: Any, family: families.Family, repeat: int) -> None:
+    """Print a line of the table for cold and for warm reads."""
+    revisions = [Revision(number, name, source.details(name).sha) for number, name in enumerate(family.names)]
+    rates: dict[str, list[float]] = defaultdict(list)
+    for _ in range(repeat):
+        for state in ("cold", "warm"):
+            for way, work in (("read", _read), ("measured", _measure)):
+                if state == "cold":
+                    families.drop_from_memory(family.files)
+                wall, busy = _timed(partial(work, source, family, revisions))
+                rates[f"{state} {way}"].append(family.size / wall / 1e6)
+                rates[f"{state} {way} cores"].append(busy / wall)
+    for state in ("cold", "warm"):
+        shares = [a / b for a, b in zip(rates[f"{state} measured"], rates[f"{state} read"], strict=True)]
+        columns = [families.spread(rates[f"{state} {way}"], ".0f") for way in ("read", "measured")]
+        cores = families.spread(rates[f"{state} measured cores"], ".1f")
+        print(
+            f"| {title}, {family.dtype}, {state} | {columns[0]} | {columns[1]} | {families.spread(shares)} | {cores} |"
+        )
 
 
-def _watched(*arguments: str) -> Watched:
-    """Run this module in another process and sample its resident memory."""
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        command = [sys.executable, "-m", "benchmarks.streaming", *arguments]
-        child = psutil.Popen(command, stdout=output)
-        peak = 0
-        while child.poll() is None:
-            try:
-                peak = max(peak, child.memory_info().rss)
-            except psutil.Error:
-                break
-            time.sleep(_SAMPLE_SECONDS)
-        if child.wait() != 0:
-            raise subprocess.CalledProcessError(child.returncode, command)
-        output.seek(0)
-        return Watched(output.read(), peak, time.perf_counter() - start)
+def _timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds that passed, and that this process's threads computed."""
+    start, before = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - before
 
 
-def _measure(folder: Path, data: Path, memory: int) -> dict[str, float]:
-    engine = connect(embedded.start(data))
-    schema.upgrade(engine)
-    source = FolderSource(folder)
-    work = job.Job(options=Options(memory=memory))
-    report = Reporter(None)
-    start = time.perf_counter()
-    crawled = job.crawl(engine, source, work, report)
-    middle = time.perf_counter()
-    layers = job.measure(engine, source, crawled.source_id, work, report)
-    end = time.perf_counter()
-    engine.dispose()
-    return {"crawl": middle - start, "measure": end - middle, "layers": layers}
-
-
-def _read_all(folder: Path) -> dict[str, float]:
-    """Read all files once, into one buffer."""
+def _read(source: Any, family: families.Family, revisions: list[Revision]) -> None:
+    """Read all tensors, one member after the other, into one buffer."""
     buffer = memoryview(bytearray(_READ_AT_ONCE))
-    start = time.perf_counter()
-    for file in sorted(folder.rglob("*.safetensors")):
-        with file.open("rb", buffering=0) as stream:
-            while stream.readinto(buffer):
-                pass
-    return {"seconds": time.perf_counter() - start}
+    first, last = family.places[0].start, family.places[-1].stop
+    for revision in revisions:
+        for start in range(first, last, _READ_AT_ONCE):
+            into = buffer[: min(_READ_AT_ONCE, last - start)]
+            source.read_into(revision.name, revision.sha, family.places[0].file, start, into)
 
 
-def write_family(folder: Path, members: int, size: int) -> None:
-    """Write one random root and its children, near it, in fp16; a folder that holds them already is left alone."""
-    shapes = _shapes(size // members // 2)
-    for member in range(members):
-        path = folder / "family" / f"member-{member:02}" / "model.safetensors"
-        total = 2 * sum(map(math.prod, shapes.values()))
-        if path.exists() and path.stat().st_size >= total:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        _write(part, shapes, member)
-        part.rename(path)
+def _measure(source: Any, family: families.Family, revisions: list[Revision]) -> None:
+    """Measure all layers."""
+    reader: MemberReader[Any] = MemberReader(source, ())
+    with layer_stream(reader) as stream:
+        for layer, place in zip(family.layers, family.places, strict=True):
+            reader.begin(revisions)
+            members = len(revisions)
+            found = measure_layer(stream, layer, [place] * members, members, MEMORY, ranks=False)
+            assert not found.unusable and not reader.failed, reader.failed  # noqa: PT018
 
 
-def _shapes(parameters: int) -> Shapes:
-    """A decoder of at least so many parameters, with an embedding of 32k x 1024."""
-    shapes: Shapes = {"model.embed_tokens.weight": (VOCABULARY, WIDTH), "model.norm.weight": (WIDTH,)}
-    block: Shapes = {
-        **{f"self_attn.{name}_proj.weight": (WIDTH, WIDTH) for name in "qkvo"},
-        "mlp.up_proj.weight": (DEEP, WIDTH),
-        "mlp.gate_proj.weight": (DEEP, WIDTH),
-        "mlp.down_proj.weight": (WIDTH, DEEP),
-        "input_layernorm.weight": (WIDTH,),
-        "post_attention_layernorm.weight": (WIDTH,),
-    }
-    left = parameters - sum(map(math.prod, shapes.values()))
-    blocks = max(1, math.ceil(left / sum(map(math.prod, block.values()))))
-    for number in range(blocks):
-        shapes |= {f"model.layers.{number}.{name}": shape for name, shape in block.items()}
-    return shapes
-
-
-def _write(path: Path, shapes: Shapes, member: int) -> None:
-    """A member is the root plus, unless it is the root itself, a hundredth of noise of its own.
-
-    Random numbers are the slow part, so one stretch of them is reused at offsets that differ from piece to piece.
-    """
-    header, at = {}, 0
-    for name, shape in shapes.items():
-        end = at + 2 * math.prod(shape)
-        header[name] = {"dtype": "F16", "shape": list(shape), "data_offsets": [at, end]}
-        at = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    noise = torch.randn(2 * _PIECE, generator=torch.Generator().manual_seed(0))
-    with path.open("wb") as stream:
-        stream.write(struct.pack("<Q", len(text)) + text)
-        for first in range(0, at // 2, _PIECE):
-            count = min(_PIECE, at // 2 - first)
-            piece = 0.02 * _stretch(noise, first // _PIECE * 7_919, count)
-            if member:
-                piece += 2e-4 * _stretch(noise, first // _PIECE * 104_729 + member * 31_337, count)
-            stream.write(piece.half().numpy().tobytes())
-
-
-def _stretch(noise: torch.Tensor, start: int, count: int) -> torch.Tensor:
-    first = start % _PIECE
-    return noise[first : first + count]
+@contextmanager
+def _hub(folder: Path) -> Iterator[str]:
+    """The local Hub in a process of its own."""
+    code = "import sys\nfrom hublineage.hub.server import HubServer\n"
+    code += "with HubServer(sys.argv[1]) as hub:\n    print(hub.url, flush=True)\n    sys.stdin.read()\n"
+    command = [sys.executable, "-c", code, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603  # our own program
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        assert server.stdin is not None
+        server.stdin.close()
 
 
 if __name__ == "__main__":

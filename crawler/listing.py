@@ -8,28 +8,34 @@ repositories, the cursor behind it and, with the last page, the watermark are st
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crawler.declared import listed_parents
 from db import crawls, declared
 from db.engine import exclusive, transaction
 from db.errors import Failure, UsageError
-from db.listing import Row, remove, store_names, store_rows
+from db.listing import Row, refresh_statistics, remove, rendered, store_names, store_rendered, store_rows
 from db.models import Crawl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
+    from crawler.parents import Declared
     from crawler.source import Listed, Page, Query, Source
 
 OVERLAP = timedelta(hours=1)
+_GROWN = (1, 10, 100, 1_000)  # pages after which the tables are ten times as large as before
 GONE = "deleted or made private"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -98,33 +104,66 @@ def _begin(engine: Engine, source: Source, source_id: int, kind: str, query: Que
 def _walk(engine: Engine, source: Source, query: Query, crawl: Crawl, progress: Callable[[str, int], None]) -> Crawl:
     """Store the pages that are left of a crawl."""
     left = None if query.limit is None else query.limit - crawl.listed
-    pages = source.pages(replace(query, limit=left), crawl.cursor, newest_first=crawl.kind == "increment")
-    for page in pages:
+    increment = crawl.kind == "increment"
+    found = source.pages(replace(query, limit=left), crawl.cursor, newest_first=increment)
+    # An increment does not know that it has reached its end before it has seen the page: none is fetched too many.
+    for page, ready in map(_made_ready, found) if increment else ahead(_made_ready, found):
         reached = crawl.since is not None and page.oldest is not None and page.oldest < crawl.since
         with transaction(engine) as session:
             crawl = session.merge(crawl)
             if query.ids:
                 ids = store_names(session, crawl.source_id, [row.name for row in page.rows])
             else:
-                ids = store_page(session, crawl.source_id, page)
+                ids = store_page(session, crawl.source_id, ready)
             crawls.add_page(session, crawl, ids, page.cursor)
             if page.cursor is None or reached:
                 crawls.finish(session, crawl, moves_watermark=not query.ids and query.limit is None)
+        if crawl.pages in _GROWN:
+            with transaction(engine) as session:
+                refresh_statistics(session)
         progress(page.rows[-1].name if page.rows else "", crawl.listed)
         if reached:
             break
     return crawl
 
 
-def store_page(session: Session, source_id: int, page: Page) -> tuple[int, ...]:
+def _made_ready(page: Page) -> tuple[Page, Ready]:
+    return page, ready_page(page)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A page as far as it can be made ready for the catalogue without it."""
+
+    rows: str
+    parents: tuple[tuple[Declared, ...], ...]  # of each row
+
+
+def ready_page(page: Page) -> Ready:
+    """A page's rows and what they declare."""
+    parents = tuple(listed_parents(row.card_data, row.base_models, row.tags) for row in page.rows)
+    return Ready(rendered([row_of(one) for one in page.rows]), parents)
+
+
+def store_page(session: Session, source_id: int, page: Ready) -> tuple[int, ...]:
     """Store a page's repositories with what the listing says of their parents; return their ids."""
-    stored = store_rows(session, source_id, [row_of(one) for one in page.rows])
-    parents = (
-        (revision, listed_parents(page.rows[at].card_data, page.rows[at].base_models, page.rows[at].tags))
-        for at, revision in stored.revisions.items()
-    )
-    declared.store_many(session, [(revision, [one.row() for one in found]) for revision, found in parents if found])
+    stored = store_rendered(session, source_id, page.rows)
+    new = ((revision, page.parents[at]) for at, revision in stored.revisions.items())
+    declared.store_many(session, [(revision, [one.row() for one in found]) for revision, found in new if found])
     return stored.repositories
+
+
+def ahead(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
+    """`map`, of which one result is made in a thread of its own while the one before it is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="listing") as pool:
+
+        def following() -> Future[Result | None]:
+            return pool.submit(lambda: next(map(work, items), None))
+
+        result = following()
+        while (found := result.result()) is not None:
+            result = following()
+            yield found
 
 
 def row_of(one: Listed) -> Row:

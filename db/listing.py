@@ -78,13 +78,13 @@ CREATE TEMPORARY TABLE IF NOT EXISTS listing_page (
 """
 _FILL = """
 INSERT INTO listing_page
-SELECT * FROM jsonb_populate_recordset(NULL::listing_page, CAST(:rows AS jsonb))
+SELECT * FROM json_populate_recordset(NULL::listing_page, CAST(:rows AS json))
 """
 _MATCH_IDS = """
-UPDATE listing_page AS page SET repository_id = old.id
-FROM repositories AS old WHERE old.source_id = :source AND old.hub_id = page.hub_id
+UPDATE listing_page AS page SET repository_id = (
+    SELECT old.id FROM repositories AS old WHERE old.source_id = :source AND old.hub_id = page.hub_id
+)
 """
-# Subqueries per row keep to the indices, whatever the planner thinks of a table that has just grown.
 _MATCH_NAMES = """
 UPDATE listing_page AS page SET repository_id = (
     SELECT old.id FROM repositories AS old
@@ -217,28 +217,48 @@ INSERT INTO repository_changes (repository_id, what, after) SELECT id, 'removed'
 """
 
 
-def store_rows(session: Session, source_id: int, rows: Sequence[Row]) -> Stored:
-    """Store what a listing shows; of rows that name one repository twice the last one counts.
+# A table that has just grown looks small to the planner, which would then read all of it for each page.
+_BY_INDEX = """
+SELECT set_config('enable_seqscan', :switch, true), set_config('enable_hashjoin', :switch, true),
+    set_config('enable_mergejoin', :switch, true)
+"""
 
-    A repository that another one's name was given to counts as removed until it is seen under a name of its own.
+
+def rendered(rows: Sequence[Row]) -> str:
+    """Rows as `store_rendered` takes them: this much can be done while the page before them is stored.
+
+    Of rows that name one repository twice the last one counts.
     """
-    chosen = _once(rows)
-    if not chosen:
-        return Stored((), {})
-    session.execute(text(_TABLE))
-    page = [{"position": at, **vars(row)} for at, row in chosen.items()]  # asdict would copy every value
-    session.execute(text(_FILL), {"rows": json.dumps(page, default=lambda moment: moment.isoformat())})
-    session.execute(text("ANALYZE listing_page"))
+    page = [{"position": at, **vars(row)} for at, row in _once(rows).items()]  # asdict would copy every value
+    return json.dumps(page, default=lambda moment: moment.isoformat())
+
+
+def store_rows(session: Session, source_id: int, rows: Sequence[Row]) -> Stored:
+    """Store what a listing shows, as `store_rendered`."""
+    return store_rendered(session, source_id, rendered(rows))
+
+
+def store_rendered(session: Session, source_id: int, rows: str) -> Stored:
+    """Store what a listing shows.
+
+    A repository that another one's name was given to counts as removed until it is seen under a name of its own. Of
+    one source one page is stored at a time: pages that show the same repositories in another order would block each
+    other.
+    """
     source = {"source": source_id}
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('listing ' || :source, 0))"), source)
+    session.execute(text(_TABLE))
+    session.execute(text(_FILL), {"rows": rows})
+    session.execute(text(_BY_INDEX), {"switch": "off"})
     for statement in _STEPS:
         session.execute(text(statement), source)
-    found = session.execute(
-        text("SELECT position, repository_id, revision_id FROM listing_page ORDER BY position")
-    ).all()
+    session.execute(text(_BY_INDEX), {"switch": "on"})
+    found = session.execute(text("SELECT position, repository_id, revision_id FROM listing_page ORDER BY position"))
+    stored = [(row.position, row.repository_id, row.revision_id) for row in found]
     session.execute(text("DELETE FROM listing_page"))  # the transaction may store more
     return Stored(
-        tuple(row.repository_id for row in found),
-        {row.position: row.revision_id for row in found if row.revision_id is not None},
+        tuple(repository for _, repository, _ in stored),
+        {position: revision for position, _, revision in stored if revision is not None},
     )
 
 
@@ -262,6 +282,11 @@ def store_names(session: Session, source_id: int, names: Sequence[str]) -> tuple
     """The repositories that these names lead to, added where they are new: nothing else of them is known yet."""
     values = {"source": source_id, "names": list(dict.fromkeys(names))}
     return tuple(session.scalars(text(_NEW_NAMES), values))
+
+
+def refresh_statistics(session: Session) -> None:
+    """Let the planner know of tables that have grown since it looked."""
+    session.execute(text("ANALYZE repositories, revisions, declared_parents"))
 
 
 def remove(session: Session, repositories: Sequence[int], why: str = NOT_LISTED) -> int:

@@ -137,11 +137,11 @@ class Work:
             gathered.add(array[:members], least[:members], most[:members], scratch)
             if self._models > 1:
                 centres.centre(array, bench.leading[:, :count])
-                gram.addmm_(values[:members], values.T)
+                pairs.add_products(gram, values)
                 old += moments.dots(array[members:], array[members:])
             first += count
-        squares = np.concatenate([np.diagonal(gram.numpy()), old])
-        distances, cancelled = centres.distances(gram.numpy(), squares)
+        products = pairs.mirrored(gram)
+        distances, cancelled = centres.distances(products, np.concatenate([np.diagonal(products), old]))
         strayed = bool(cancelled.any())
         if strayed:
             self._refine(block, distances, cancelled, bench)

@@ -2,20 +2,22 @@
 
 Values are taken in the narrowest of a few forms that holds all of the tensor's: a bfloat16 checkpoint and its float32
 copy are both hashed as bfloat16. Of every stride of 4096 values two linear hashes modulo 2**64 are taken, with fixed
-random odd coefficients: of its 64-bit words, and of the same words with their bytes reversed. All of them together, in
-order, are hashed by blake2b to 128 bits.
+random odd coefficients: of its 64-bit words, and of the same words with their halves exchanged. All of them together,
+in order, are hashed by blake2b to 128 bits.
 
 Two tensors that differ in one word of a stride always differ in its hash. Others agree by chance: a linear hash modulo
-2**64 of words that differ in multiples of 2**t collides with probability 2**(t-63), and a high bit of one of the two
-is a low bit of the other, so 2**-126 where low bits differ too, and never above 2**-55. It withstands chance, not
-malice.
+2**64 of words that differ in multiples of 2**t collides with probability 2**(t-63). That is 2**-126 for the two where
+the lowest bits of both halves differ somewhere, and 2**-32 at worst, where nothing but the highest bits of words does.
+It withstands chance, not malice.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,8 +36,10 @@ _OWN = {"BF16": "BF16", "F16": "F16", "F32": "F32", "F64": "F64", "I64": "I64", 
 _BITS = {"BF16": np.uint16, "F16": np.uint16, "F32": np.uint32, "F64": np.uint64, "I64": np.uint64}
 _WORD = 8
 _LOOK = 256  # values that are looked at before all of them are
-_PIECE = 4 * STRIDE  # values of each model that are hashed before the next are touched
+_PIECE = 4 * STRIDE  # values of each of some models that are hashed before the next are touched
+_ROWS = 8
 _SEED = 20_261_107
+_memory = threading.local()
 
 
 def _coefficients() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -44,7 +48,8 @@ def _coefficients() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     return random[0], random[1]
 
 
-_STRAIGHT, _REVERSED = _coefficients()
+_STRAIGHT, _TURNED = _coefficients()
+_HALF = np.uint64(32)
 
 
 def forms(dtype: str) -> tuple[str, ...]:
@@ -92,26 +97,23 @@ def hash_part(part: Part, wanted: Sequence[tuple[str, ...]]) -> list[Hashes]:
     """Hashes of each model of a part of a block, in those of the wanted forms that hold its values."""
     own = _OWN.get(part.dtype, "BF16")
     models, size = part.values.shape
-    hashes: dict[int, list[bytes]] = {row: [] for row in range(models)}
+    hashes = np.empty((models, -(-size // STRIDE), 2), dtype=np.uint64)
     zeros = np.zeros(models, dtype=np.int64)
-    for first in range(0, size, _PIECE):
-        values = part.values[:, first : first + _PIECE]
+    for top, first in product(range(0, models, _ROWS), range(0, size, _PIECE)):
+        rows = slice(top, min(models, top + _ROWS))
+        values = part.values[rows, first : first + _PIECE]
         bits = _bits(values if part.dtype == own else values.to(DTYPES[own]), own)
-        found = _hash(bits)
+        found = hashes[rows, first // STRIDE : (first + _PIECE) // STRIDE]
+        _hash(bits, found)
         for row in _with_zeros(bits):
-            zeros[row] += np.count_nonzero(bits[row] == 0)
+            zeros[top + row] += np.count_nonzero(bits[row] == 0)
             if own != "I64":
                 negative = bits[row] == _sign(bits)
-                zeros[row] += np.count_nonzero(negative)
+                zeros[top + row] += np.count_nonzero(negative)
                 if negative.any():  # -0 equals 0
-                    found[row] = _hash(np.where(negative, 0, bits[row])[None].astype(bits.dtype, copy=False))[0]
-        for row in range(models):
-            hashes[row].append(found[row].tobytes())
+                    _hash(np.where(negative, 0, bits[row])[None].astype(bits.dtype, copy=False), found[row : row + 1])
     return [
-        Hashes(
-            {own: b"".join(hashes[row]), **_narrowed(part.values[row], own, tried)},
-            int(zeros[row]),
-        )
+        Hashes({own: hashes[row].tobytes(), **_narrowed(part.values[row], own, tried)}, int(zeros[row]))
         for row, tried in enumerate(wanted)
     ]
 
@@ -130,8 +132,17 @@ def _sign(bits: NDArray[np.unsignedinteger]) -> np.unsignedinteger:
 
 def _with_zeros(bits: NDArray[np.unsignedinteger]) -> list[int]:
     """Rows of (k, n) bits that hold a zero of either sign; and of integers one that is half of what they hold."""
-    found: list[int] = np.flatnonzero(np.left_shift(bits, 1).min(axis=1) == 0).tolist()
+    doubled = _scratch(bits.size, bits.dtype).reshape(bits.shape)
+    found: list[int] = np.flatnonzero(np.left_shift(bits, 1, out=doubled).min(axis=1) == 0).tolist()
     return found
+
+
+def _scratch(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Memory of this thread that is used over and over: fresh memory costs more than what is done in it."""
+    memory: NDArray[np.uint64] | None = getattr(_memory, "words", None)
+    if memory is None or memory.nbytes < size * dtype.itemsize:
+        memory = _memory.words = np.empty(-(-size * dtype.itemsize // _WORD), dtype=np.uint64)
+    return memory.view(dtype)[:size]
 
 
 def _narrowed(stored: torch.Tensor, own: str, forms: Sequence[str]) -> dict[str, bytes]:
@@ -141,7 +152,9 @@ def _narrowed(stored: torch.Tensor, own: str, forms: Sequence[str]) -> dict[str,
     for form in forms:
         if form != own and _holds(form, values[:_LOOK]) and _holds(form, values):
             narrow = values.to(DTYPES[form]) + 0.0  # -0 equals 0
-            found[form] = _hash(_bits(narrow[None], form))[0].tobytes()
+            hashes = np.empty((1, -(-len(narrow) // STRIDE), 2), dtype=np.uint64)
+            _hash(_bits(narrow[None], form), hashes)
+            found[form] = hashes.tobytes()
     return found
 
 
@@ -153,21 +166,26 @@ def _holds(form: str, values: torch.Tensor) -> bool:
     return bool(same.all())
 
 
-def _hash(bits: NDArray[np.unsignedinteger]) -> NDArray[np.uint64]:
-    """(k, strides, 2) hashes of (k, n) values' bits; the last stride is filled with zeros."""
+def _hash(bits: NDArray[np.unsignedinteger], hashes: NDArray[np.uint64]) -> None:
+    """Write the (k, strides, 2) hashes of (k, n) values' bits; the last stride is filled with zeros."""
     rows, count = bits.shape
-    whole = count - count % STRIDE
+    whole = count // STRIDE
     per_stride = STRIDE * bits.itemsize // _WORD
-    pieces = [_linear(bits[:, :whole].view(np.uint64).reshape(rows, -1, per_stride))] if whole else []
-    if whole < count:
+    if whole:
+        words = bits[:, : whole * STRIDE].view(np.uint64).reshape(rows, whole, per_stride)
+        _linear(words, hashes[:, :whole])
+    if count % STRIDE:
         last = np.zeros((rows, STRIDE), dtype=bits.dtype)
-        last[:, : count - whole] = bits[:, whole:]
-        pieces.append(_linear(last.view(np.uint64).reshape(rows, 1, per_stride)))
-    return np.concatenate(pieces, axis=1)
+        last[:, : count % STRIDE] = bits[:, whole * STRIDE :]
+        _linear(last.view(np.uint64).reshape(rows, 1, per_stride), hashes[:, whole:])
 
 
-def _linear(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """(k, strides, 2) from (k, strides, words)."""
+def _linear(words: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> None:
+    """Write (k, strides, 2) hashes of (k, strides, words)."""
     length = words.shape[2]
-    straight = np.vecdot(words, _STRAIGHT[:length])
-    return np.stack([straight, np.vecdot(words.byteswap(), _REVERSED[:length])], axis=2)
+    turned, high = _scratch(2 * words.size, words.dtype).reshape(2, *words.shape)
+    np.left_shift(words, _HALF, out=turned)
+    np.right_shift(words, _HALF, out=high)
+    np.bitwise_or(turned, high, out=turned)
+    np.vecdot(words, _STRAIGHT[:length], out=hashes[..., 0])
+    np.vecdot(turned, _TURNED[:length], out=hashes[..., 1])

@@ -10,6 +10,7 @@ other than to their leaders, their distance is measured again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,8 @@ CANCELLED = 1e-6
 _LEAD = 1e-3  # a pair below it gets a leader of its own
 _MOST_LEADERS = 32
 _ROWS_AT_ONCE = 128
+_FEWEST_ROWS = 4
+_MOST_SETS = 4  # of rows that are multiplied apart: more save little, and small products are slow
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,27 @@ class Centres:
         """(n,) which of the leaders each model has."""
         found: NDArray[np.intp] = np.searchsorted(self.leaders, self.of)
         return found
+
+
+def add_products(gram: torch.Tensor, values: torch.Tensor) -> None:
+    """Add the inner products of the first m of (n, size) rows with all to (m, n) `gram`, but those that mirror others.
+
+    What lies below the diagonal is left out, roughly: `mirrored` fills it in.
+    """
+    members = len(gram)
+    sets = max(1, min(_MOST_SETS, members // _FEWEST_ROWS))
+    edges = [members * number // sets for number in range(sets + 1)]
+    for first, stop in pairwise(edges):
+        gram[first:stop, first:].addmm_(values[first:stop], values[first:].T)
+
+
+def mirrored(gram: torch.Tensor) -> Floats:
+    """All of a Gram matrix whose upper triangle is known; (m, n), of which the first m columns mirror each other."""
+    found: Floats = gram.numpy()
+    members = len(found)
+    upper = np.triu(found[:, :members])
+    found[:, :members] = upper + np.triu(upper, 1).T
+    return found
 
 
 def centres(distances: Floats) -> Centres:

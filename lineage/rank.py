@@ -5,20 +5,33 @@ full rank; its largest singular value is known (Marchenko-Pastur: the elements' 
 what is above it is rank. Thresholds that know only the largest singular value and the machine epsilon count that noise
 as rank.
 
-Most differences of large matrices are of full rank, and that is cheap to see: each matrix is multiplied once with the
-same random probes, and where the difference of two such sketches has all its singular values above the noise, the
-difference of the matrices has at least that rank. Only the others are looked at closely.
+How coarsely a matrix was rounded is read from its values, not from the type it is stored as: a bfloat16 checkpoint
+and its float32 copy have equal ranks to any third.
+
+Large matrices are compared by what is left of them after a product with seeded random probes, a `Projection`, which
+is kept: then the rank of any later difference needs neither of them again. In it, rounding is noise of known size in
+each row, so that rows are brought to one size first, and the noise's singular values lie within sqrt(m) +- sqrt(k).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Rows = Callable[[int, int], NDArray[Any]]
+
+PROBES = 160  # of a matrix: ranks up to four fifths of it are told from full rank
 _EXACT = 320  # up to this side length all singular values are computed
-_PROBES = 160  # beyond it, ranks up to here are told from full rank
 _MARGIN = 1.1  # over the expected largest singular value of the rounding
 _RELATIVE = 4e-6  # of the largest singular value: what float32 arithmetic itself leaves
 _SEED = 20_260_000
@@ -33,31 +46,59 @@ _SIGNIFICAND = {
     "F8_E5M2": 2,
     "F8_E5M2FNUZ": 2,
 }
+_COARSER = (7, 10, 23)  # bits of the formats that a wider one may hold a copy of
 _SMALLEST_EXPONENT = {"F16": -14, "F8_E4M3": -6, "F8_E4M3FNUZ": -7, "F8_E5M2": -14, "F8_E5M2FNUZ": -15}
 _AT_ONCE = 1 << 18  # elements: what is computed on the way stays small beside the matrix
+_MANTISSA = (1 << 52) - 1
+_EXPONENT = 0x7FF0_0000_0000_0000
+_STORED = 2.0**-24 / math.sqrt(3)  # relative deviation of a number that is kept in float32, at most
+_LEAST = 1e-3  # of the rows' noise: no row is taken to be rounded more finely than that
+
+
+def told_apart(probes: int) -> int:
+    """The largest rank that so many probes tell from full rank: a fifth of them is margin."""
+    return probes - probes // 5
 
 
 def rounding(matrix: torch.Tensor, dtype: str) -> float:
-    """Root mean square of the rounding error that storing `matrix` as `dtype` makes: ulp / sqrt(12) of each element."""
-    bits = _SIGNIFICAND.get(dtype)
-    if bits is None or matrix.numel() == 0:
+    """Root mean square of the rounding error that storing `matrix` as `dtype` makes: ulp / sqrt(12) of each element.
+
+    Where all values are those of a narrower format, of that: they were rounded to it before they were stored.
+    """
+    if dtype not in _SIGNIFICAND or matrix.numel() == 0:
         return 0.0
-    squares = 0.0
+    squares, mantissas = 0.0, 0
     flat = matrix.reshape(-1)
     for first in range(0, len(flat), _AT_ONCE):
-        piece = flat[first : first + _AT_ONCE]
-        _, exponent = torch.frexp(piece.double())
-        exponent = (exponent - 1).clamp(min=_SMALLEST_EXPONENT.get(dtype, -126))
-        ulp = torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent - bits)
-        ulp[piece == 0] = 0
-        squares += float((ulp * ulp).sum())
-    return math.sqrt(squares / matrix.numel() / 12)
+        piece = flat[first : first + _AT_ONCE].double().numpy()
+        squares += float(_powers(piece, dtype) @ _powers(piece, dtype))
+        mantissas |= _mantissas(piece)
+    return math.sqrt(squares / matrix.numel() / 12) * 2.0 ** -significand(mantissas, dtype)
+
+
+def significand(mantissas: int, dtype: str) -> int:
+    """Bits of the significand of the narrowest format that holds values whose float64 mantissas' bits are these."""
+    own = _SIGNIFICAND[dtype]
+    used = 52 - ((mantissas & -mantissas).bit_length() - 1) if mantissas else 0
+    return next((bits for bits in _COARSER if used <= bits < own), own) if own > 10 else own
+
+
+def _mantissas(values: NDArray[np.float64]) -> int:
+    """Bits that any of the mantissas has."""
+    return int(np.bitwise_or.reduce(values.view(np.int64), initial=0)) & _MANTISSA
+
+
+def _powers(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
+    """Two to the exponent of each value: its ulp, but for the significand's length; 0 for zeros."""
+    found = (values.view(np.int64) & _EXPONENT).view(np.float64)
+    least = _SMALLEST_EXPONENT.get(dtype)
+    return found if least is None else np.where(found > 0, np.maximum(found, 2.0**least), 0.0)
 
 
 def numerical_rank(difference: torch.Tensor, error: float) -> int:
     """How many singular values of an (m, n) difference stand above elementwise noise of deviation `error`.
 
-    Above 160 (for matrices with more than 320 rows and columns) it is reported as full: min(m, n).
+    Above 128 (for matrices with more than 320 rows and columns) it is reported as full: min(m, n).
     """
     rows, columns = difference.shape
     if not difference.any():
@@ -66,7 +107,7 @@ def numerical_rank(difference: torch.Tensor, error: float) -> int:
     values = _singular_values(difference.double())
     rank = int((values > max(noise, _RELATIVE * float(values.max()))).sum())
     full = min(rows, columns)
-    return full if full > _EXACT and rank >= len(values) else rank
+    return full if full > _EXACT and rank > told_apart(PROBES) else rank
 
 
 def sketch(matrix: torch.Tensor) -> torch.Tensor | None:
@@ -74,14 +115,14 @@ def sketch(matrix: torch.Tensor) -> torch.Tensor | None:
     if min(matrix.shape) <= _EXACT:
         return None
     wide = (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T).double()
-    return wide @ _probes(wide.shape[1], wide.device)
+    return wide @ _probes(wide.shape[1], PROBES).to(wide.device)
 
 
-@lru_cache(maxsize=1)
-def _probes(length: int, device: torch.device) -> torch.Tensor:
-    """(length, 160) float64; all matrices of a layer ask for the same."""
+@lru_cache(maxsize=2)
+def _probes(length: int, count: int) -> torch.Tensor:
+    """(length, count) float64; all matrices of a layer ask for the same."""
     generator = torch.Generator(device="cpu").manual_seed(_SEED)
-    return torch.randn((length, _PROBES), dtype=torch.float64, generator=generator).to(device)
+    return torch.randn((length, count), dtype=torch.float64, generator=generator)
 
 
 def surely_full(difference: torch.Tensor, longer_side: int, error: float) -> bool:
@@ -90,7 +131,7 @@ def surely_full(difference: torch.Tensor, longer_side: int, error: float) -> boo
     The noise's largest singular value in a sketch is at most error (sqrt(m) + sqrt(k)) (sqrt(n) + sqrt(k)), nearly.
     """
     values = torch.linalg.eigvalsh(difference.T @ difference).clamp(min=0).sqrt()
-    noise = _MARGIN * error * (difference.shape[0] ** 0.5 + _PROBES**0.5) * (longer_side**0.5 + _PROBES**0.5)
+    noise = _MARGIN * error * (difference.shape[0] ** 0.5 + PROBES**0.5) * (longer_side**0.5 + PROBES**0.5)
     return bool(values.min() > max(noise, 4 * _RELATIVE * float(values.max())))
 
 
@@ -103,7 +144,128 @@ def _singular_values(difference: torch.Tensor) -> torch.Tensor:
         # Squaring costs half of float64's digits, which leaves 1e-8: well below the thresholds above.
         values = torch.linalg.eigvalsh(wide @ wide.T).clamp(min=0).sqrt()
         return values
-    basis, _ = torch.linalg.qr(wide @ _probes(wide.shape[1], wide.device))
+    basis, _ = torch.linalg.qr(wide @ _probes(wide.shape[1], PROBES).to(wide.device))
     basis, _ = torch.linalg.qr(wide @ (wide.T @ basis))
     values = torch.linalg.svdvals(basis.T @ wide)
     return values
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A matrix (m, n) times Gaussian probes of its columns."""
+
+    read: Rows  # rows [first, stop) -> (stop - first, k), float32 or float64
+    noise: NDArray[np.float64]  # (m,) root mean square, over each row, of its elements' rounding error
+    columns: int  # n
+    probes: int  # k
+    significand: int  # bits of the format that the values were rounded to; 0: they were not rounded
+
+    @property
+    def rows(self) -> int:
+        """The number m."""
+        return len(self.noise)
+
+
+@dataclass(frozen=True)
+class RowsPiece:
+    """What some elements of a matrix add to its projection: to rows from `first` on."""
+
+    first: int
+    values: torch.Tensor  # (r, k)
+    powers: NDArray[np.float64]  # (r,) sums of 4 to the elements' exponents
+    mantissas: int
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The seeded probes of matrices with so many columns."""
+
+    columns: int
+    count: int = PROBES
+
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory, for both precisions together."""
+        return self.columns * self.count * 12
+
+    def project(self, values: torch.Tensor, dtype: str, start: int) -> RowsPiece:
+        """Of elements [start, start + len(values)) of a matrix, row by row, as they are stored.
+
+        Halves are multiplied in float32, whose errors are far below their own rounding, the others in float64.
+        """
+        wide = values.dtype.itemsize >= 4
+        exact = values.double() if wide else values.float()
+        probes = _probes(self.columns, self.count) if wide else _narrow_probes(self.columns, self.count)
+        first, last = start // self.columns, (start + len(values) - 1) // self.columns
+        found = torch.empty((last - first + 1, self.count), dtype=exact.dtype)
+        powers = np.empty(last - first + 1)
+        decoded = exact.double().numpy()
+        of_rounding = _powers(decoded, dtype) if dtype in _SIGNIFICAND else np.zeros(len(decoded))
+        row, at = first, 0
+        while row <= last:
+            low = start + at - row * self.columns  # not 0 where a block begins within a row
+            whole = 0 if low else (len(values) - at) // self.columns
+            rows, size = max(1, whole), whole * self.columns or min(self.columns - low, len(values) - at)
+            piece = exact[at : at + size].view(rows, -1)
+            here = slice(row - first, row - first + rows)
+            torch.mm(piece, probes[low : low + piece.shape[1]], out=found[here])
+            squares = of_rounding[at : at + size].reshape(rows, -1)
+            powers[here] = np.vecdot(squares, squares)
+            row, at = row + rows, at + size
+        return RowsPiece(first, found, powers, _mantissas(decoded) if wide else 0)
+
+
+@lru_cache(maxsize=2)
+def _narrow_probes(length: int, count: int) -> torch.Tensor:
+    return _probes(length, count).float()
+
+
+@lru_cache(maxsize=4)
+def _whitening(length: int, count: int) -> NDArray[np.float64]:
+    """(k, k): the probes times it have orthonormal columns."""
+    triangle = torch.linalg.qr(_probes(length, count), mode="r").R
+    return np.asarray(torch.linalg.solve_triangular(triangle, torch.eye(count, dtype=torch.float64), upper=True))
+
+
+def row_noise(powers: NDArray[np.float64], columns: int, bits: int) -> NDArray[np.float64]:
+    """(m,) the rounding of rows whose elements' squared exponents are summed in `powers`."""
+    return np.asarray(np.sqrt(powers / (12 * columns)) * 2.0**-bits)
+
+
+def projected_rank(one: Projection, another: Projection, shape: tuple[int, int]) -> int:
+    """The rank of the difference of two different matrices of this shape above their rounding, from their projections.
+
+    Above four fifths of the probes it is reported as full: min(shape). So it is where two matrices on the same coarse
+    grid differ by less than their rounding could: they are no copies of each other, and no low rank shows either.
+    """
+    rows, probes = one.rows, one.probes
+    squared = one.noise**2 + another.noise**2
+    gram = np.zeros((probes, probes))
+    scale = _row_scale(one, another, squared)
+    step = max(1, _AT_ONCE // probes)
+    for first in range(0, rows, step):
+        piece = one.read(first, first + step).astype(np.float64)
+        piece -= another.read(first, first + step)
+        piece /= scale[first : first + step, None]
+        gram += piece.T @ piece
+    white = _whitening(one.columns, probes)
+    values = np.sqrt(np.clip(np.linalg.eigvalsh(white.T @ gram @ white), 0, None))
+    noise = _MARGIN * (rows**0.5 + probes**0.5) if squared.any() else 0.0
+    rank = int((values > max(noise, _RELATIVE * float(values.max()))).sum())
+    alike = one.significand == another.significand and one.significand > 0
+    return min(shape) if rank > told_apart(probes) or (rank == 0 and alike) else rank
+
+
+def _row_scale(one: Projection, another: Projection, squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m,) the deviation of the noise in each row: of the elements' rounding, and of keeping projections in float32."""
+    step = max(1, _AT_ONCE // one.probes)
+    total = squared.copy()
+    for kept in (one, another):
+        for first in range(0, kept.rows, step):
+            values = kept.read(first, first + step)
+            if values.dtype == np.float32:
+                size = np.vecdot(values, values) / (kept.probes * kept.columns)
+                total[first : first + step] += size * _STORED**2
+    if not total.any():
+        return np.ones(len(total))
+    return np.asarray(np.sqrt(np.maximum(total, (_LEAST**2) * total.mean())))

@@ -26,8 +26,8 @@ class DeclaredParent(Base):
         CheckConstraint("kind IN ('hub', 'local path', 'invalid')", name="kind"),
         CheckConstraint(one_of("resolution", RESOLUTIONS), name="resolution"),
         CheckConstraint("resolution IS NULL OR kind = 'hub'", name="resolved_kind"),
+        Index("ix_declared_parents_parent_id", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         CheckConstraint("parent_id IS NULL OR resolution IN ('exact', 'case', 'renamed')", name="resolved_to"),
-        Index("ix_declared_parents_lower_name", text("lower(name)")),
     )
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     revision_id: Mapped[int] = reference("revisions.id")
@@ -39,7 +39,7 @@ class DeclaredParent(Base):
     weight: Mapped[float | None]  # its share of a merge, where one number says it
     layers: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))  # [first, last) of it that a merge takes
     detail: Mapped[dict[str, Any] | None]  # a merge's method, the parent's role and other parameters
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("repositories.id", ondelete="SET NULL"), index=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("repositories.id", ondelete="SET NULL"))
     resolution: Mapped[str | None]  # how the name was resolved; None: not yet, or no Hub name
 
 

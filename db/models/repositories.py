@@ -37,7 +37,7 @@ class Repository(Base):
     name: Mapped[str]
     hub_id: Mapped[str | None]  # the Hub's own id, which a rename does not change; None in folders
     head_sha: Mapped[str | None]  # the newest commit, where the listing tells it
-    author: Mapped[str | None] = mapped_column(index=True)
+    author: Mapped[str | None]
     created_at: Mapped[datetime | None]
     last_modified: Mapped[datetime | None]
     downloads: Mapped[int | None]
@@ -91,6 +91,9 @@ class Revision(Base):
     __tablename__ = "revisions"
     __table_args__ = (
         UniqueConstraint("repository_id", "sha"),
+        # Most revisions of a whole Hub are only listed and have neither.
+        Index("ix_revisions_weights_digest", "weights_digest", postgresql_where=text("weights_digest IS NOT NULL")),
+        Index("ix_revisions_family_id", "family_id", postgresql_where=text("family_id IS NOT NULL")),
         CheckConstraint("weights IN ('safetensors', 'adapter', 'none', 'failed', 'unread')", name="weights"),
         CheckConstraint("(weights = 'unread') = (described_at IS NULL)", name="described"),
         CheckConstraint("family_id IS NULL OR weights = 'safetensors'", name="family_has_weights"),
@@ -103,8 +106,8 @@ class Revision(Base):
     commit_title: Mapped[str | None]
     weights: Mapped[str]
     # Of the files' hashes, where the source tells them: revisions with equal ones hold the same tensors.
-    weights_digest: Mapped[bytes | None] = mapped_column(index=True)
-    family_id: Mapped[int | None] = mapped_column(ForeignKey("families.id", ondelete="SET NULL"), index=True)
+    weights_digest: Mapped[bytes | None]
+    family_id: Mapped[int | None] = mapped_column(ForeignKey("families.id", ondelete="SET NULL"))
     first_seen: Mapped[datetime] = mapped_column(server_default=func.now())
     described_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
 

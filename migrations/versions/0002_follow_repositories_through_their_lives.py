@@ -103,6 +103,7 @@ def _upgrade_repositories() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_repository_changes"),
     )
     op.create_index("ix_repository_changes_repository_id", "repository_changes", ["repository_id"])
+    op.drop_index(op.f("ix_repositories_author"), table_name="repositories")
     op.add_column("repositories", sa.Column("model_type", sa.Text(), nullable=True))
     op.add_column("repositories", sa.Column("parameters", sa.BigInteger(), nullable=True))
     op.add_column("repositories", sa.Column("formats", postgresql.ARRAY(sa.Text()), nullable=True))
@@ -132,6 +133,9 @@ def _upgrade_repositories() -> None:
     )
     op.create_index("uq_repositories_source_id_hub_id", "repositories", ["source_id", "hub_id"], unique=True)
     op.drop_column("repositories", "seen_in_crawl")
+    for name in ("weights_digest", "family_id"):
+        op.drop_index(op.f(f"ix_revisions_{name}"), table_name="revisions")
+        op.create_index(f"ix_revisions_{name}", "revisions", [name], postgresql_where=sa.text(f"{name} IS NOT NULL"))
     op.add_column(
         "revisions",
         sa.Column("first_seen", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -165,6 +169,7 @@ def _upgrade_declared() -> None:
         sa.PrimaryKeyConstraint("revision_id", "kind", "detail", name="pk_declared_problems"),
     )
     table = "declared_parents"
+    op.drop_index("ix_declared_parents_lower_name", table_name=table)
     op.add_column(table, sa.Column("hub_id", sa.Text(), nullable=True))
     op.add_column(table, sa.Column("weight", sa.Float(precision=53), nullable=True))
     json = postgresql.JSONB(none_as_null=True, astext_type=sa.Text())
@@ -172,7 +177,9 @@ def _upgrade_declared() -> None:
     op.add_column(table, sa.Column("detail", json, nullable=True))
     op.add_column(table, sa.Column("parent_id", sa.BigInteger(), nullable=True))
     op.add_column(table, sa.Column("resolution", sa.Text(), nullable=True))
-    op.create_index("ix_declared_parents_parent_id", table, ["parent_id"])
+    op.create_index(
+        "ix_declared_parents_parent_id", table, ["parent_id"], postgresql_where=sa.text("parent_id IS NOT NULL")
+    )
     op.create_foreign_key(
         "fk_declared_parents_parent_id", table, "repositories", ["parent_id"], ["id"], ondelete="SET NULL"
     )
@@ -190,6 +197,7 @@ def downgrade() -> None:
         op.drop_constraint(op.f(f"ck_declared_parents_{name}"), "declared_parents")
     for name in ("resolution", "parent_id", "detail", "layers", "weight", "hub_id"):
         op.drop_column("declared_parents", name)
+    op.create_index("ix_declared_parents_lower_name", "declared_parents", [sa.literal_column("lower(name)")])
     op.drop_table("declared_problems")
     _downgrade_repositories()
     op.drop_index("uq_crawls_unfinished", table_name="crawls")
@@ -218,6 +226,9 @@ def _downgrade_repositories() -> None:
     )
     op.alter_column("revisions", "described_at", nullable=False)
     op.drop_column("revisions", "first_seen")
+    for name in ("weights_digest", "family_id"):
+        op.drop_index(f"ix_revisions_{name}", table_name="revisions")
+        op.create_index(f"ix_revisions_{name}", "revisions", [name])
     op.add_column("repositories", sa.Column("seen_in_crawl", sa.BigInteger(), nullable=True))
     op.drop_index("uq_repositories_source_id_hub_id", table_name="repositories")
     op.drop_index("uq_repositories_source_id_name", table_name="repositories")
@@ -233,6 +244,7 @@ def _downgrade_repositories() -> None:
         """
     )
     op.create_unique_constraint("uq_repositories_source_id_name", "repositories", ["source_id", "name"])
+    op.create_index(op.f("ix_repositories_author"), "repositories", ["author"])
     op.drop_constraint(op.f("ck_repositories_removed_why"), "repositories")
     for name in ("removed_why", "formats", "parameters", "model_type"):
         op.drop_column("repositories", name)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 from sqlalchemy import Engine, text
+from starlette.middleware import Middleware
 
 from crawler.hub import HubSource
-from crawler.pipeline import Crawled, Options, Progress, crawl
+from crawler.pipeline import Crawled, Options, crawl
 from crawler.retry import Policy
 from crawler.source import Query
 from db.errors import SourceUnreachable, UsageError
@@ -29,8 +30,8 @@ EVERYTHING = Query()
 class Hub:
     """A folder that a server shows as a Hub, and how models in it come and go."""
 
-    def __init__(self, root: Path, server: HubServer, faults: Faults) -> None:
-        self.root, self.server, self.faults = root, server, faults
+    def __init__(self, root: Path, server: HubServer, faults: Faults, after: dict[str, Any]) -> None:
+        self.root, self.server, self.faults, self.after = root, server, faults, after
 
     def write(self, name: str, day: int, *, weights: int = 0, card: str = "", **more: Any) -> None:
         """A model, created on a day of January 2026 and changed now by the Hub's clock of days."""
@@ -60,42 +61,44 @@ class Hub:
     def source(self, page_size: int = 2) -> HubSource:
         return HubSource(self.server.url, page_size=page_size, policy=QUICK)
 
+    def later(self, pages: int, then: Callable[[], None]) -> None:
+        """What befalls the Hub once it has given that many pages, after the question for the newest."""
+        self.after.update(count=pages + 1, then=then)
+
     def asked(self, start: str) -> list[str]:
         return [line for line in self.faults.asked if line.startswith(start)]
+
+
+class Ending:
+    """Once the Hub has answered `count` requests for the listing, `then` befalls it; faults stand before this."""
+
+    def __init__(self, app: Any, after: dict[str, Any]) -> None:
+        self.app, self.after = app, after
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/api/models" and self.after:
+            self.after["count"] -= 1
+            if self.after["count"] == 0:
+                self.after.pop("then")()
+                self.after.clear()
+        await self.app(scope, receive, send)
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     faults = Faults()
-    with HubServer(tmp_path, faults=faults) as server:
-        found = Hub(tmp_path, server, faults)
+    after: dict[str, Any] = {}
+    with HubServer(tmp_path, faults=faults, middleware=[Middleware(Ending, after=after)]) as server:
+        found = Hub(tmp_path, server, faults, after)
         for day in range(1, 8):
             found.write(f"org/model-{day}", day)
         yield found
 
 
-def run(
-    engine: Engine,
-    hub: Hub,
-    query: Query = EVERYTHING,
-    *,
-    behind: tuple[int, Callable[[], None]] | None = None,
-    **options: Any,
-) -> Crawled:
-    """A crawl; `behind`: what befalls the Hub behind that many pages of the listing."""
+def run(engine: Engine, hub: Hub, query: Query = EVERYTHING, **options: Any) -> Crawled:
     hub.faults.asked.clear()
-    pages = 0
-
-    def progress(now: Progress) -> None:
-        nonlocal pages
-        pages += now.stage == "list"
-        if behind is not None and now.stage == "list" and pages == behind[0]:
-            behind[1]()
-
-    if behind is not None and behind[0] == 0:
-        behind[1]()
     with hub.source() as source:
-        return crawl(engine, source, query, Options(**options), progress=progress)
+        return crawl(engine, source, query, Options(**options))
 
 
 def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
@@ -160,15 +163,14 @@ def test_a_listing_that_is_cut_at_any_page_goes_on_there(engine: Engine, hub: Hu
         run(engine, hub)
         for day in range(1, 8):
             hub.change(f"org/model-{day}", last_modified=f"2026-03-{day:02}T00:00:00Z", likes=5)
+    hub.later(good, lambda: hub.faults.status(500, "/api/models", times=None))
     with pytest.raises(SourceUnreachable):
-        run(engine, hub, increment=increment, behind=(good, lambda: hub.faults.status(500, "/api/models", times=None)))
+        run(engine, hub, increment=increment)
     hub.faults.clear()
     run(engine, hub, increment=increment)
     assert len(names(engine)) == 7
-    # the pages that are left, and one question for the newest: before the first page or at the end of a full pass
-    assert hub.faults.asked.count("GET /api/models") == 4 - good + (not increment or good == 0) + (
-        not increment and good == 0
-    )
+    # the pages that are left, and at the end of a full pass what was created last
+    assert hub.faults.asked.count("GET /api/models") == 4 - good + (not increment)
     assert rows(engine, "SELECT count(*), max(listed) FROM crawls WHERE finished_at IS NOT NULL")[0][1] == 7
 
 
@@ -255,17 +257,20 @@ def test_a_refused_expand_is_done_without(engine: Engine, hub: Hub, refused: lis
 
 
 def test_a_cursor_that_comes_again_is_asked_for_again(engine: Engine, hub: Hub) -> None:
-    assert run(engine, hub, behind=(1, hub.faults.repeat_cursor)).listed == 7
+    hub.later(1, hub.faults.repeat_cursor)
+    assert run(engine, hub).listed == 7
 
 
 def test_a_listing_that_goes_in_circles_is_given_up(engine: Engine, hub: Hub) -> None:
+    hub.later(1, lambda: hub.faults.repeat_cursor(times=None))
     with pytest.raises(SourceUnreachable, match="cursor"):
-        run(engine, hub, behind=(1, lambda: hub.faults.repeat_cursor(times=None)))
+        run(engine, hub)
 
 
 def test_a_page_without_its_link_does_not_end_the_listing(engine: Engine, hub: Hub) -> None:
     run(engine, hub)
-    done = run(engine, hub, behind=(1, hub.faults.missing_cursor))
+    hub.later(1, hub.faults.missing_cursor)
+    done = run(engine, hub)
     assert (done.listed, done.removed) == (7, 0)
 
 
