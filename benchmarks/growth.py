@@ -3,8 +3,8 @@
     python -m benchmarks.growth [--repeat 3]
 
 Measured from memory, so that no disk is in the figures, without ranks: processor seconds of all threads. Growth laws
-are fitted by non-negative least squares: over models t = a + b N + c N^2 (a layer's own cost; what every model costs: reading,
-moments, hash; what every pair costs: the Gram matrix and the slopes), over parameters t = a + b P.
+are fitted by non-negative least squares: over models t = a + b N + c N^2 (a layer's own cost; what every model costs:
+reading, moments, hash; what every pair costs: Gram matrix and slopes), over parameters t = a + b P.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _seconds(models: int, side: int) -> float:
     root = torch.randn(side, side, generator=random)
     noise = torch.randn(side * side + models * 1_000, generator=random)
     children = [root + 1e-3 * noise[n * 1_000 :][: side * side].view(side, side) for n in range(models)]
-    files = [memoryview(child.numpy()).cast("B") for child in children]
+    files = [memoryview(child.numpy().data).cast("B") for child in children]
 
     def read(member: int, tensor: StoredTensor, start: int, buffer: memoryview) -> bool:  # noqa: ARG001
         buffer[:] = files[member][start : start + len(buffer)]
@@ -75,7 +75,7 @@ def _seconds(models: int, side: int) -> float:
         return time.process_time() - start
 
 
-def _law(name: str, sizes: np.ndarray, times: np.ndarray, degree: int) -> None:  # type: ignore[type-arg]
+def _law(name: str, sizes: np.ndarray, times: np.ndarray, degree: int) -> None:
     """Print the law that fits best relative to the times."""
     powers = sizes[:, None] ** np.arange(degree + 1)
     found, _ = nnls(powers / times[:, None], np.ones(len(times)))

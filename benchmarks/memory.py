@@ -101,8 +101,9 @@ def _line(family: families.Family, memory: str, baseline: int) -> int:
             embedded.stop(Path(data))
     above = measured.peak - baseline
     seconds = json.loads(measured.output)["measure"]
+    rate = family.size / seconds / 1e6
     print(f"| {family.members} | {family.size / families.GIB:.2f} GiB | {memory} | {above / MIB:.0f} MiB |"
-          f" {above / setting:.0%} | {seconds:.1f} s, {family.size / seconds / 1e6:.0f} MB/s |", flush=True)  # fmt: skip
+          f" {above / setting:.0%} | {seconds:.1f} s, {rate:.0f} MB/s |", flush=True)  # fmt: skip
     return int(above > setting)
 
 

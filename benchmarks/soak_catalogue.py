@@ -60,7 +60,7 @@ QUERIES = {
         FROM repository_changes AS it JOIN repositories AS repository ON repository.id = it.repository_id
     """,
     "watermarks": "SELECT query::text, at FROM watermarks",
-}  # noqa: S608  # constants of this file
+}  # constants of this file
 
 # What the next crawl would still do.
 _PENDING = {

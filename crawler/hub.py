@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from json import JSONDecodeError
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -21,18 +22,18 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from crawler.addresses import Address, AddressExpiredError, File
 from crawler.budget import Budget
+from crawler.doubt import TIMES, confirmed, is_doubtful
+from crawler.history import Commits, first_and_newest, read_commits
 from crawler.http import NAME, TIMEOUT, VERSION, open_client, use_for_huggingface_hub
 from crawler.hub_errors import translated
 from crawler.hub_listing import PAGE_SIZE, HubListing
 from crawler.hub_rows import listed_info, listed_row, mapping, named
-from crawler.plain import plain, plain_text
+from crawler.plain import plain
 from crawler.ranges import RangeReader
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
 from crawler.small import too_large
-from crawler.source import Details, Listed, Page, Query, RemoteFile, Wanted
+from crawler.source import Details, Listed, Page, Part, Query, RemoteFile, Wanted
 from db.errors import Failure, RepositoryUnavailable, SourceUnreachable, Transient
-
-API_TIMEOUT = 30.0  # seconds without a byte
 
 Result = TypeVar("Result")
 
@@ -63,11 +64,12 @@ class HubSource:
         self._closed = threading.Event()
         self._policy = policy or Policy(sleep=self._sleep)
         self._budget = budget
+        self._timeout = timeout.read  # seconds without a byte
         self._api = HfApi(self._endpoint, token=self._token, library_name=NAME, library_version=VERSION)
         self._client = open_client(self._endpoint, budget, timeout=timeout)
         self._release = use_for_huggingface_hub(self._endpoint, budget, timeout=timeout)
         self._ranges = RangeReader(self._client, self._resolve, self._policy, settle=self._settled)
-        self._listing = HubListing(self._endpoint, self._get, self._run, page_size)
+        self._listing = HubListing(self._endpoint, self._get, self._confirmed, page_size)
 
     @property
     def name(self) -> str:
@@ -103,21 +105,15 @@ class HubSource:
         return None if query.ids else self._listing.newest(query)
 
     def locate(self, name: str) -> Listed | None:
-        """One request: where the Hub redirects a name to, and whether there is anything."""
-        response = self._run(lambda: self._get(f"/api/models/{quote(name)}"))
-        if response.status_code in (400, 401, 403, 404):
-            return None
+        """One request: where the Hub redirects a name to. That there is nothing is asked again."""
         try:
-            row = response.json()
-        except (ValueError, RecursionError):
-            row = None
-        if response.status_code != 200 or not named(row):
-            raise Transient(f"{self._endpoint} answers {response.status_code}", model=name)
-        return listed_row(row)
+            return self._confirmed(lambda: self._located(name))
+        except RepositoryUnavailable:
+            return None
 
     def details(self, name: str) -> Details:
         """One or two API requests: the second asks for the commit's title, where the card names no parent."""
-        info = self._run(lambda: self._ask(name, lambda: self._info(name)))
+        info = self._confirmed(lambda: self._ask(name, lambda: self._info(name)))
         listed = listed_info(info)
         if not info.sha:
             raise RepositoryUnavailable("it has no commit", model=name)
@@ -142,29 +138,55 @@ class HubSource:
     def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
         """A whole small file; refused by its size before it is read, and while it comes."""
         file = (name, sha, path)
-        address = self._run(lambda: self._ranges.address(file))
-        if address.size is not None and address.size > limit:
-            raise too_large(name, path, limit, address.size)
-        try:
-            return self._run(lambda: self._download(file, limit))
-        except AddressExpiredError:
-            self._run(lambda: self._ranges.address(file, renew=True))
-        try:
-            return self._run(lambda: self._download(file, limit))
-        except AddressExpiredError as error:
-            raise RepositoryUnavailable(f"the Hub answers {error}", model=name, file=path) from None
+
+        def once() -> bytes:
+            address = self._ranges.address(file)
+            if address.size is not None and address.size > limit:
+                raise too_large(name, path, limit, address.size)
+            try:
+                return self._download(file, limit)
+            except AddressExpiredError:
+                self._ranges.address(file, renew=True)
+            try:
+                return self._download(file, limit)
+            except AddressExpiredError as error:
+                raise RepositoryUnavailable(f"the Hub answers {error}", model=name, file=path) from None
+
+        return self._confirmed(once)
 
     def read_range(self, name: str, sha: str, path: str, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) of a file, verified."""
-        return self._ranges.read((name, sha, path), start, stop)
+        """Bytes [start, stop) of a file, verified. Raises ValueError for a negative range."""
+        if not 0 <= start <= stop:
+            raise ValueError(f"[{start}, {stop}) is no range of bytes")
+        buffer = bytearray(stop - start)
+        self.read_into(name, sha, path, start, memoryview(buffer))
+        return bytes(buffer)
 
     def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes from `start` on, verified."""
-        self._ranges.read_into((name, sha, path), start, buffer)
+        (failure,) = self.read_many([Part(name, sha, path, start, buffer)])
+        if failure is not None:
+            raise failure
 
     def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
         """Fill the buffers of many parts: neighbours by one request, several requests at once, all verified."""
-        return self._ranges.read_many(parts)
+        found = self._ranges.read_many(parts)
+        for failed in range(1, TIMES):
+            doubtful = [at for at, failure in enumerate(found) if failure is not None and is_doubtful(failure)]
+            if not doubtful:
+                break
+            self._pause(failed)
+            again = self._ranges.read_many([parts[at] for at in doubtful])
+            for at, failure in zip(doubtful, again, strict=True):
+                found[at] = failure
+        return found
+
+    def _confirmed(self, call: Callable[[], Result]) -> Result:
+        """`call`, tried again as `_run` does, its permanent failures believed when they come several times in a row."""
+        return confirmed(lambda: self._run(call), self._pause)
+
+    def _pause(self, failed: int) -> None:
+        self._policy.sleep(self._policy.first_wait * 2 ** (failed - 1))
 
     def _run(self, call: Callable[[], Result]) -> Result:
         """`call`, tried again as long as it is worth it; nobody there: SourceUnreachable."""
@@ -205,37 +227,37 @@ class HubSource:
             return call()
         except (HfHubHTTPError, HFValidationError, httpx2.HTTPError, OfflineModeIsEnabled) as error:
             raise translated(error, self._endpoint, name, path) from error
+        except JSONDecodeError as error:  # a proxy's page: not the Hub's word on this repository
+            raise TryAgain("the Hub's answer is not JSON", model=name, file=path) from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # its parsers on odd answers
             what = " ".join(repr(error).split())[:200]
             raise RepositoryUnavailable(f"the Hub's answer cannot be read: {what}", model=name, file=path) from error
 
     def _info(self, name: str) -> ModelInfo:
-        return self._api.model_info(name, files_metadata=True, timeout=API_TIMEOUT)
+        return self._api.model_info(name, files_metadata=True, timeout=self._timeout)
 
     def _titles(self, name: str, sha: str) -> tuple[str, ...]:
-        """The titles of the first commit and of the newest, the first one first; none where the Hub does not say.
+        def page(number: int) -> Commits:
+            parameters = [("p", str(number))] if number else []
+            path = f"/api/models/{name}/commits/{sha}"
+            try:
+                return self._confirmed(lambda: read_commits(self._get(path, parameters), name))
+            except RepositoryUnavailable:
+                return Commits((), 0)
 
-        The first one tells of a duplication on the server. Our own requests, two for a long history: the client's
-        list_repo_commits reads all of it, and without a timeout.
-        """
-        newest, total = self._commits(name, sha, 0)
-        if not newest or total <= len(newest):
-            return tuple(dict.fromkeys((*newest[-1:], *newest[:1])))
-        first, _ = self._commits(name, sha, (total - 1) // len(newest))
-        return tuple(dict.fromkeys((*first[-1:], newest[0])))
+        return first_and_newest(page)
 
-    def _commits(self, name: str, sha: str, page: int) -> tuple[list[str], int]:
-        """The titles on a page of the history, newest first, and how many commits there are in all."""
-        parameters = [("p", str(page))] if page else []
+    def _located(self, name: str) -> Listed:
+        response = self._get(f"/api/models/{quote(name)}")
+        if response.status_code in (400, 401, 403, 404):
+            raise RepositoryUnavailable(f"the Hub answers {response.status_code}", model=name)
         try:
-            response = self._run(lambda: self._get(f"/api/models/{name}/commits/{sha}", parameters))
-            found = response.json() if response.status_code == 200 else []
-        except (Transient, ValueError, RecursionError):
-            return [], 0
-        rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-        titles = [plain_text(row["title"]) for row in rows if isinstance(row.get("title"), str)]
-        total = response.headers.get("x-total-count", "")
-        return titles, int(total) if total.isascii() and total.isdigit() and len(total) < 9 else len(titles)
+            row = response.json()
+        except (ValueError, RecursionError):
+            row = None
+        if response.status_code != 200 or not named(row):
+            raise TryAgain(f"{self._endpoint} answers {response.status_code}", model=name)
+        return listed_row(row)
 
     def _resolve(self, file: File) -> Address:
         """Asks the Hub where a file's bytes are; our headers go along only where that is the Hub itself."""
@@ -246,7 +268,7 @@ class HubSource:
             lambda: get_hf_file_metadata(
                 url,
                 token=self._token,
-                timeout=API_TIMEOUT,
+                timeout=self._timeout,
                 endpoint=self._endpoint,
                 library_name=NAME,
                 library_version=VERSION,

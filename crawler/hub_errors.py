@@ -20,6 +20,11 @@ from crawler.retry import TryAgain, check_transient_status, transport_error
 from crawler.small import missing_file
 from db.errors import HublineageError, RepositoryUnavailable, SourceUnreachable
 
+GATED = "it is gated and this token, or none, has no access"
+DISABLED = "it is disabled"
+NO_NAME = "this is not a repository's name"
+REASONS = frozenset((GATED, DISABLED, NO_NAME))  # no mere status: nobody says so by mistake
+
 
 def translated(error: Exception, endpoint: str, name: str, path: str | None) -> HublineageError:
     """An error of a call about repository `name` and its file `path`: permanent, or TryAgain."""
@@ -35,7 +40,7 @@ def translated(error: Exception, endpoint: str, name: str, path: str | None) -> 
         except TryAgain as again:
             return again
         return RepositoryUnavailable(_refusal(error), model=name, file=path)
-    what = "this is not a repository's name" if isinstance(error, HFValidationError) else type(error).__name__
+    what = NO_NAME if isinstance(error, HFValidationError) else type(error).__name__
     return RepositoryUnavailable(what, model=name, file=path)
 
 
@@ -43,9 +48,9 @@ def _refusal(error: HfHubHTTPError) -> str:
     """In this order: GatedRepoError is a RepositoryNotFoundError too."""
     status = error.response.status_code
     if isinstance(error, GatedRepoError):
-        return "it is gated and this token, or none, has no access"
+        return GATED
     if isinstance(error, DisabledRepoError):
-        return "it is disabled"
+        return DISABLED
     if isinstance(error, RevisionNotFoundError):
         return "the revision is not there any more"
     if isinstance(error, RepositoryNotFoundError) or status in (401, 404):

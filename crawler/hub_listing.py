@@ -16,11 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
+from crawler.doubt import TIMES
 from crawler.hub_rows import listed_row, named
 from crawler.retry import TryAgain
 from crawler.selection import follows
 from crawler.source import Listed, Page, Query
-from db.errors import SourceUnreachable, Transient
+from db.errors import RepositoryUnavailable, SourceUnreachable, Transient
 
 PAGE_SIZE = 1000
 # siblings tell only names, but names tell the weights' formats
@@ -29,9 +30,11 @@ EXPAND = (
     "library_name", "likes", "pipeline_tag", "private", "safetensors", "sha", "siblings", "tags",
 )  # fmt: skip
 _PLAIN = (("full", "true"), ("config", "true"), ("cardData", "true"))  # what stands for it where it is refused
+_NOT_IN_PLAIN = frozenset(("baseModels", "disabled", "safetensors"))  # what is refused of these is done without
 _OLDEST_FIRST = (("sort", "createdAt"), ("direction", "1"))
 _NEWEST_CREATED = (("sort", "createdAt"), ("direction", "-1"))
 _NEWEST_FIRST = (("sort", "lastModified"), ("direction", "-1"))
+_OLDEST_MODIFIED = (("sort", "lastModified"), ("direction", "1"))
 
 Parameters = Sequence[tuple[str, str]]
 Get = Callable[[str, Parameters], httpx2.Response]
@@ -46,12 +49,16 @@ class _Rows:
     following: str | None
 
 
-class CursorRefusedError(Exception):
+class CursorRefusedError(RepositoryUnavailable):
     """The Hub does not know this cursor (any more)."""
 
 
+class ExpandRefusedError(RepositoryUnavailable):
+    """The Hub does not know `expand`, or does not say what it knows of it."""
+
+
 class HubListing:
-    """Walks the listing at `endpoint`; `again` runs a call until its tries are used up."""
+    """Walks the listing at `endpoint`; `again` runs a call until its tries are used up, or a refusal is believed."""
 
     def __init__(self, endpoint: str, get: Get, again: Callable[[Callable[[], Any]], Any], page_size: int) -> None:
         self._endpoint = endpoint
@@ -71,21 +78,23 @@ class HubListing:
         order = _NEWEST_FIRST if newest_first else _OLDEST_FIRST
         used: set[str] = set()
         at_start = True
+        edge: datetime | None = None
         while True:
             if cursor is not None:
                 used.add(cursor)
             try:
-                found = self._tried(partial(self._checked, query, order, cursor, used))
+                found = self._tried(partial(self._checked, query, order, cursor, used, edge))
             except CursorRefusedError:
                 if not at_start or cursor is None:
                     raise SourceUnreachable(f"{self._endpoint} refuses the cursor that it gave") from None
                 cursor, at_start = None, False
                 continue
             at_start = False
+            edge = _last_time(found.rows, order) or edge
             rows = tuple(row for row in found.rows if follows(row, query.architectures))[:left]
             left = None if left is None else left - len(rows)
             cursor = found.following if left != 0 else None
-            yield Page(rows, cursor, _oldest(found.rows) if newest_first else None)
+            yield Page(rows, cursor, _last_time(found.rows, order) if newest_first else None)
             if cursor is None:
                 return
 
@@ -98,29 +107,45 @@ class HubListing:
         """The result of a call, tried again; nothing of a listing can be done without it."""
         try:
             found: _Rows = self._again(call)
+        except ExpandRefusedError:
+            self._expand = ()
+            return self._tried(call)
+        except CursorRefusedError:
+            raise
         except Transient as error:
             raise SourceUnreachable(f"{error.detail}; the same command goes on from here") from error
+        except RepositoryUnavailable as error:
+            raise SourceUnreachable(error.detail) from error
         return found
 
-    def _checked(self, query: Query, order: Parameters, cursor: str | None, used: set[str]) -> _Rows:
-        """One page. Raises TryAgain where its cursor leads back, or it is the last and should not be."""
+    def _checked(
+        self, query: Query, order: Parameters, cursor: str | None, used: set[str], edge: datetime | None
+    ) -> _Rows:
+        """One page. Raises TryAgain where its cursor leads back, or it is the last and should not be.
+
+        `edge`: up to when the pages before it went, where there were any.
+        """
         size = self._page_size if query.limit is None or query.architectures else min(self._page_size, query.limit)
-        limit = ("limit", str(max(size, 1)))
-        found = self._list(query, (*order, limit, *((("cursor", cursor),) if cursor else ())))
+        parameters = (*order, ("limit", str(max(size, 1))), *((("cursor", cursor),) if cursor else ()))
+        found = self._list(query, parameters)
         if found.following is not None and found.following in used:
             raise TryAgain(f"{self._endpoint}: the listing repeats its cursor {found.following[:80]}")
-        if found.following is None and query.limit is None and order == _OLDEST_FIRST:
-            self._check_end(query, found.rows)
+        if found.following is None and query.limit is None:
+            for _ in range(1, TIMES):
+                found = found if found.rows or found.following else self._list(query, parameters)
+            self._check_end(query, order, found.rows, edge)
         return found
 
-    def _check_end(self, query: Query, last: tuple[Listed, ...]) -> None:
-        """What was created last must be on the last page: else repositories would count as removed."""
-        times = [row.created_at for row in last if row.created_at is not None]
-        if len(times) != len(last) or not times or times != sorted(times):
-            return  # this Hub does not sort
-        newest = self._list(query, (*_NEWEST_CREATED, ("limit", "1"))).rows
-        if newest and newest[0].created_at is not None and newest[0].created_at > times[-1]:
-            raise TryAgain(f"{self._endpoint}: the listing ends at {last[-1].name}, before {newest[0].name}")
+    def _check_end(self, query: Query, order: Parameters, last: tuple[Listed, ...], edge: datetime | None) -> None:
+        """The first row of the listing backwards must be on the last page: else what is between would be lost."""
+        ends = _last_time(last, order) if last else edge
+        if ends is None:
+            return  # this Hub does not sort, or there is nothing to compare with
+        backwards = _NEWEST_CREATED if order == _OLDEST_FIRST else _OLDEST_MODIFIED
+        beyond = self._list(query, (*backwards, ("limit", "1"))).rows[:1]
+        farthest = _last_time(beyond, order)
+        if farthest is not None and (farthest > ends if order == _OLDEST_FIRST else farthest < ends):
+            raise TryAgain(f"{self._endpoint}: the listing ends at {ends}, before {beyond[0].name}")
 
     def _list(self, query: Query, parameters: Parameters) -> _Rows:
         """One reply; what is refused of `expand` is not asked for again."""
@@ -133,19 +158,24 @@ class HubListing:
         words = " ".join(response.text.split())[:300]
         if response.status_code == 400 and self._expand and "cursor" not in words.lower():
             left = _served(self._expand, response.text)
-            self._expand = left if len(left) < len(self._expand) else ()
+            if not 0 < len(left) < len(self._expand):
+                raise ExpandRefusedError(words)
+            self._expand = left if set(self._expand) - set(left) <= _NOT_IN_PLAIN else ()
             return self._list(query, parameters)
         if response.status_code == 400 and any(name == "cursor" for name, _ in parameters):
-            raise CursorRefusedError
+            raise CursorRefusedError(words)
         if response.status_code != 200:
-            raise SourceUnreachable(f"{self._endpoint} answers the listing with {response.status_code} {words[:200]}")
+            what = f"{self._endpoint} answers the listing with {response.status_code} {words[:200]}"
+            raise RepositoryUnavailable(what)
         return _Rows(_rows(response), _next_cursor(response))
 
 
 def _served(asked: Sequence[str], refusal: str) -> tuple[str, ...]:
     """What a refusal of `expand` names among the valid fields."""
     _, expected, valid = refusal.partition("xpected")
-    names = set(re.findall(r"[\"'](\w+)[\"']", re.split(r"received", valid, maxsplit=1)[0])) if expected else set()
+    before = re.split(r"received", valid, maxsplit=1)[0]
+    # in JSON the quotes around the names are escaped
+    names = set(re.findall(r"\\?[\"'](\w+)\\?[\"']", before)) if expected else set()
     return tuple(field for field in asked if field in names)
 
 
@@ -159,10 +189,13 @@ def _rows(response: httpx2.Response) -> tuple[Listed, ...]:
     return tuple(listed_row(row) for row in rows if named(row))
 
 
-def _oldest(rows: tuple[Listed, ...]) -> datetime | None:
-    """The earliest modification on a page that is sorted by it, backwards; None where that is not so."""
-    times = [row.last_modified for row in rows if row.last_modified is not None]
-    return times[-1] if times and len(times) == len(rows) and times == sorted(times, reverse=True) else None
+def _last_time(rows: tuple[Listed, ...], order: Parameters) -> datetime | None:
+    """The last row's creation or modification, by which a page is sorted; None where it is not."""
+    by_creation = order == _OLDEST_FIRST
+    times = [row.created_at if by_creation else row.last_modified for row in rows]
+    known = [time for time in times if time is not None]
+    in_order = len(known) == len(rows) and known == sorted(known, reverse=not by_creation)
+    return known[-1] if known and in_order else None
 
 
 def _next_cursor(response: httpx2.Response) -> str | None:

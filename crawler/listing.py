@@ -8,13 +8,15 @@ repositories, the cursor behind it and, with the last page, the watermark are st
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crawler.declared import listed_parents
+from crawler.storing import stored
 from db import crawls, declared
 from db.engine import exclusive, transaction
 from db.errors import Failure, UsageError
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 OVERLAP = timedelta(hours=1)
 _GROWN = (1, 10, 100, 1_000)  # pages after which the tables are ten times as large as before
 GONE = "deleted or made private"
+LOOKED_UP = 1_000  # repositories that the whole listing does not show any more, in one pass
+GIVEN_UP = 5  # failures of the source in a row, after which it is not asked for more
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -109,21 +113,26 @@ def _walk(engine: Engine, source: Source, query: Query, crawl: Crawl, progress: 
     # An increment does not know that it has reached its end before it has seen the page: none is fetched too many.
     for page, ready in map(_made_ready, found) if increment else ahead(_made_ready, found):
         reached = crawl.since is not None and page.oldest is not None and page.oldest < crawl.since
-        with transaction(engine) as session:
-            crawl = session.merge(crawl)
-            if query.ids:
-                ids = store_names(session, crawl.source_id, [row.name for row in page.rows])
-            else:
-                ids = store_page(session, crawl.source_id, ready)
-            crawls.add_page(session, crawl, ids, page.cursor)
-            if page.cursor is None or reached:
-                crawls.finish(session, crawl, moves_watermark=not query.ids and query.limit is None)
+        crawl = stored(engine, partial(_store, query=query, crawl=crawl, page=page, ready=ready, reached=reached))
         if crawl.pages in _GROWN:
             with transaction(engine) as session:
                 refresh_statistics(session)
         progress(page.rows[-1].name if page.rows else "", crawl.listed)
         if reached:
             break
+    return crawl
+
+
+def _store(session: Session, *, query: Query, crawl: Crawl, page: Page, ready: Ready, reached: bool) -> Crawl:
+    """A page, the cursor behind it and, at the end, the watermark; the crawl as it stands then."""
+    crawl = session.merge(crawl)
+    if query.ids:
+        ids = store_names(session, crawl.source_id, [row.name for row in page.rows])
+    else:
+        ids = store_page(session, crawl.source_id, ready)
+    crawls.add_page(session, crawl, ids, page.cursor)
+    if page.cursor is None or reached:
+        crawls.finish(session, crawl, moves_watermark=not query.ids and query.limit is None)
     return crawl
 
 
@@ -155,15 +164,18 @@ def store_page(session: Session, source_id: int, page: Ready) -> tuple[int, ...]
 
 def ahead(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
     """`map`, of which one result is made in a thread of its own while the one before it is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="listing") as pool:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="listing")
 
-        def following() -> Future[Result | None]:
-            return pool.submit(lambda: next(map(work, items), None))
+    def following() -> Future[Result | None]:
+        return pool.submit(lambda: next(map(work, items), None))
 
+    try:
         result = following()
         while (found := result.result()) is not None:
             result = following()
             yield found
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for a page that nobody wants
 
 
 def row_of(one: Listed) -> Row:
@@ -177,31 +189,42 @@ def row_of(one: Listed) -> Row:
 def _sweep(engine: Engine, source: Source, query: Query, crawl: Crawl) -> int:
     """Settle what a full pass did not show any more; return how many repositories are gone.
 
-    The whole listing shows all there is. A narrower one may have lost sight of what was renamed or is of another kind
-    now: these are looked up one by one.
+    A page may have lost a row, and a narrower listing has lost sight of what was renamed or is of another kind now: so
+    each is looked up. Of more than LOOKED_UP in the whole listing so many are; where none of these is there any more,
+    the listing is believed of all others too.
     """
     if query.ids or query.limit is not None:
         return 0
-    everything = query == type(query)()
     with transaction(engine) as session:
-        crawl = session.merge(crawl)
-        missing = crawls.unseen(session, crawl, everything=everything)
-        removed = remove(session, [number for number, _ in missing]) if everything else 0
-    for number, name in () if everything else missing:
-        removed += _settle(engine, source, crawl.source_id, number, name)
-    with transaction(engine) as session:
-        crawls.forget_older(session, session.merge(crawl))
+        missing = crawls.unseen(session, session.merge(crawl), everything=query == type(query)())
+    step = -(-len(missing) // LOOKED_UP) if query == type(query)() else 1
+    looked_up = missing[:: max(step, 1)]
+    removed, others = _settle_all(engine, source, crawl.source_id, looked_up)
+    if removed == len(looked_up):
+        rest = [number for at, (number, _) in enumerate(missing) if at % max(step, 1)]
+        removed += stored(engine, lambda session: remove(session, rest))
+    elif others and step > 1:
+        log.warning("%s: the listing has lost repositories that are there; what it did not show stays", source.name)
+    stored(engine, lambda session: crawls.forget_older(session, session.merge(crawl)))
     return removed
 
 
-def _settle(engine: Engine, source: Source, source_id: int, number: int, name: str) -> int:
-    try:
-        found = source.locate(name)
-    except Failure as failure:  # the next pass asks again, as long as it does not see it
-        log.warning("%s", failure)
-        return 0
-    with transaction(engine) as session:
+def _settle_all(engine: Engine, source: Source, source_id: int, missing: Sequence[tuple[int, str]]) -> tuple[int, int]:
+    """How many of these are gone, and how many are there."""
+    removed = there = failed = 0
+    for number, name in missing:
+        try:
+            found = source.locate(name)
+        except Failure as failure:  # the next pass asks again, as long as it does not see it
+            log.warning("%s", failure)
+            failed += 1
+            if failed == GIVEN_UP:
+                break
+            continue
+        failed = 0
         if found is None:
-            return remove(session, [number], GONE)
-        store_rows(session, source_id, [row_of(found)])
-    return 0
+            removed += stored(engine, partial(remove, repositories=[number], why=GONE))
+        else:
+            there += 1
+            stored(engine, partial(store_rows, source_id=source_id, rows=[row_of(found)]))
+    return removed, there

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import DBAPIError
 
 from crawler.declared import declared_parents
 from crawler.weights import looks_like_weights
 from db import catalogue, declared, failures
+from db.engine import transaction
 from db.listing import store_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
     from crawler.describe import Description
     from crawler.source import Details
     from db.listing import Row
     from db.models import Repository
+
+Result = TypeVar("Result")
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: deadlock_detected, serialization_failure,
+# unique_violation (another worker has stored the same meanwhile)
+_IN_EACH_OTHERS_WAY = frozenset(("40P01", "40001", "23505"))
+_TRIES = 5
+_LONGEST_WAIT = 0.2  # seconds; by chance, so that the same two do not meet again
+
+
+def stored(engine: Engine, store: Callable[[Session], Result]) -> Result:
+    """What `store` returns, done in a transaction of its own; done anew where another worker's was in its way."""
+    for _ in range(1, _TRIES):
+        try:
+            with transaction(engine) as session:
+                return store(session)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _IN_EACH_OTHERS_WAY:
+                raise
+        time.sleep(random.uniform(0, _LONGEST_WAIT))  # noqa: S311  # no secret
+    with transaction(engine) as session:
+        return store(session)
 
 
 def store_row(session: Session, repository: Repository, row: Row) -> int:

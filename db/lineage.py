@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Text, any_, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from db.models import (
     Cluster,
@@ -22,7 +22,7 @@ from db.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -33,10 +33,10 @@ class Model:
     """A repository at its current revision."""
 
     repository_id: int
-    revision_id: int | None  # None: it could not be described
+    revision_id: int
     name: str
     family: str | None
-    weights: str | None
+    weights: str
     gated: str | None
     disabled: bool
     created_at: datetime | None
@@ -139,7 +139,7 @@ def duplicate_groups(session: Session, run_id: int) -> list[list[int]]:
 
 
 def models(session: Session, source_id: int) -> list[Model]:
-    """Every repository of a source that is still there, by name."""
+    """Every repository of a source that is still there and was described, by name."""
     query = (
         select(
             Repository.id,
@@ -151,26 +151,46 @@ def models(session: Session, source_id: int) -> list[Model]:
             Repository.disabled,
             Repository.created_at,
         )
-        .outerjoin(Revision, (Revision.id == Repository.current_revision_id) & (Revision.weights != "unread"))
+        .join(Revision, Revision.id == Repository.current_revision_id)
         .outerjoin(Family, Family.id == Revision.family_id)
-        .where(Repository.source_id == source_id, Repository.removed_at.is_(None))
+        .where(Repository.source_id == source_id, Repository.removed_at.is_(None), Revision.weights != "unread")
         .order_by(Repository.name)
     )
     return [Model(*row) for row in session.execute(query)]
 
 
 def declared(session: Session, source_id: int) -> dict[int, list[DeclaredParent]]:
-    """What the current revisions of a source declare, in the order in which it was found."""
+    """What the current, described revisions of a source declare, in the order in which it was found."""
     query = (
         select(DeclaredParent)
         .join(Repository, Repository.current_revision_id == DeclaredParent.revision_id)
-        .where(Repository.source_id == source_id)
+        .join(Revision, Revision.id == DeclaredParent.revision_id)
+        .where(Repository.source_id == source_id, Revision.weights != "unread")
         .order_by(DeclaredParent.id)
     )
     found: dict[int, list[DeclaredParent]] = {}
     for row in session.scalars(query):
         found.setdefault(row.revision_id, []).append(row)
     return found
+
+
+def names(session: Session, repositories: Collection[int]) -> dict[int, str]:
+    """The names of repositories, by their ids."""
+    query = select(Repository.id, Repository.name).where(
+        Repository.id == any_(literal(list(repositories), ARRAY(BigInteger)))
+    )
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def known_names(session: Session, source_id: int, names: Collection[str]) -> dict[str, str]:
+    """The repositories of a source with these names, by the name in small letters."""
+    lower = [name.lower() for name in names]
+    query = select(Repository.name).where(
+        Repository.source_id == source_id,
+        Repository.removed_at.is_(None),
+        func.lower(Repository.name) == any_(literal(lower, ARRAY(Text))),
+    )
+    return {name.lower(): name for name in session.scalars(query)}
 
 
 def store_verdict(session: Session, revision_id: int, values: Mapping[str, Any]) -> None:

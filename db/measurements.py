@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from db.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -124,11 +125,16 @@ def finish_batch(session: Session, batch_id: int) -> MeasureBatch:
 
 
 def sync_layers(
-    session: Session, family_id: int, revisions: Sequence[int], dtypes: Collection[str]
+    session: Session,
+    family_id: int,
+    revisions: Sequence[int],
+    dtypes: Collection[str],
+    buckets: Callable[[Sequence[int]], Sequence[int]],
 ) -> list[FamilyLayer]:
     """Add the layers of these revisions that the family does not know yet; return all that they have, in order.
 
-    Empty tensors are left out, as there is nothing in them to measure, and those of other dtypes than `dtypes`.
+    Empty tensors are left out, as there is nothing in them to measure, and those of other dtypes than `dtypes`. New
+    layers get as many buckets as `buckets` gives them, asked with the elements of each layer of the family.
     """
     query = (
         select(TensorSpecRow.layer, TensorSpecRow.shape, func.min(TensorSpecRow.kind))
@@ -143,11 +149,13 @@ def sync_layers(
         (row.name, tuple(row.shape)): row
         for row in session.scalars(select(FamilyLayer).where(FamilyLayer.family_id == family_id))
     }
-    for name, shape, kind in found:
-        if (name, shape) not in known:
-            row = FamilyLayer(family_id=family_id, position=len(known), name=name, shape=list(shape), kind=kind)
-            session.add(row)
-            known[name, shape] = row
+    new = [(name, shape, kind) for name, shape, kind in found if (name, shape) not in known]
+    sizes = [math.prod(shape) for _, shape in known] + [math.prod(shape) for _, shape, _ in new]
+    for (name, shape, kind), share in zip(new, buckets(sizes)[len(known) :], strict=True):
+        place = {"position": len(known), "name": name, "shape": list(shape)}
+        row = FamilyLayer(family_id=family_id, **place, kind=kind, buckets=share)
+        session.add(row)
+        known[name, shape] = row
     session.flush()
     return sorted((known[name, shape] for name, shape, _ in found), key=lambda row: row.position)
 
@@ -201,3 +209,20 @@ def load_layers(session: Session, family_id: int, metric_version: int) -> list[t
         .order_by(LayerMeasures.batch_id, FamilyLayer.position)
     )
     return [(measures, layer) for measures, layer in session.execute(query)]
+
+
+def load_sketches(
+    session: Session, layer_id: int, metric_version: int
+) -> list[tuple[Sequence[int], Sequence[int], Sequence[bytes], bytes]]:
+    """Of every finished batch, what it knows of a layer: its members, those it lost, their digests and sketches."""
+    query = (
+        select(MeasureBatch.members, MeasureBatch.lost, LayerMeasures.digest, LayerMeasures.sketch)
+        .join(LayerMeasures, LayerMeasures.batch_id == MeasureBatch.id)
+        .where(
+            LayerMeasures.layer_id == layer_id,
+            MeasureBatch.metric_version == metric_version,
+            MeasureBatch.finished_at.is_not(None),
+        )
+        .order_by(MeasureBatch.id)
+    )
+    return [(members, lost, digest, sketch) for members, lost, digest, sketch in session.execute(query)]

@@ -7,13 +7,23 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from db import crawls, failures, measurements, quotas
 from db import lineage as rows
 from db.engine import transaction
 from db.errors import UsageError
-from db.models import Crawl, DeclaredProblem, MeasureBatch, Repository, Revision, SourceRow
+from db.models import (
+    Alias,
+    Crawl,
+    DeclaredParent,
+    DeclaredProblem,
+    Family,
+    MeasureBatch,
+    Repository,
+    Revision,
+    SourceRow,
+)
 from hublineage.result import failures_of, result
 from lineage.measure import METRIC_VERSION
 
@@ -121,26 +131,44 @@ def _unmeasured(session: Session, family_id: int) -> set[int]:
     return {one.revision_id for one in members if one.revision_id not in done and one.weights_digest not in copies}
 
 
-def find_model(engine: Engine, name: str) -> tuple[int, str]:
-    """The source and the exact name of a model. Raises UsageError with the nearest names for an unknown one."""
+def find_model(engine: Engine, name: str) -> tuple[int, int, str]:
+    """The source, the repository and the exact name of a model, by any name that it had.
+
+    Raises UsageError with the nearest names for an unknown one.
+    """
     with transaction(engine) as session:
         found = session.execute(
-            select(Repository.source_id, Repository.name)
+            select(Repository.source_id, Repository.id, Repository.name)
             .where(func.lower(Repository.name) == name.lower())
-            .order_by(Repository.removed_at.is_not(None), Repository.name != name, Repository.id)
+            .order_by(Repository.removed_at.is_not(None), Repository.name != name, Repository.id.desc())
         ).first()
+        if found is None:
+            found = session.execute(
+                select(Repository.source_id, Repository.id, Repository.name)
+                .join(Alias, (Alias.source_id == Repository.source_id) & (Alias.hub_id == Repository.hub_id))
+                .where(func.lower(Alias.name) == name.lower())
+                .order_by(Repository.removed_at.is_not(None), Alias.seen_at.desc())
+            ).first()
         if found is not None:
-            return found[0], found[1]
-        known = list(session.scalars(select(Repository.name).order_by(Repository.name)))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    near += [one for one in known if one.split("/")[-1].lower() == name.lower() and one not in near]
+            return found[0], found[1], found[2]
+        near = _near(session, name)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; `hublineage status` says what the catalogue holds"
     raise UsageError(f"no model {name!r} in the catalogue{hint}")
 
 
+def _near(session: Session, name: str) -> list[str]:
+    """Names like this one, among those that share its last part or a piece of it."""
+    last = name.rsplit("/", maxsplit=1)[-1].lower()
+    pieces = {last, last[:4], last[-4:], name.split("/", maxsplit=1)[0].lower()} - {""}
+    like = [func.lower(Repository.name).contains(piece, autoescape=True) for piece in pieces]
+    known = list(session.scalars(select(Repository.name).where(or_(*like)).order_by(Repository.name).limit(10_000)))
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return near + [one for one in known if one.split("/")[-1].lower() == last and one not in near]
+
+
 def tree_of(engine: Engine, name: str) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]:
     """The model's tree (None for a model that no run has placed), and the verdicts by model."""
-    source_id, exact = find_model(engine, name)
+    source_id, _, exact = find_model(engine, name)
     everything = result(engine, source_id)
     verdicts = {row["model"]: row for row in everything["verdicts"]}
     trees = (tree for family in everything["families"] for tree in family["trees"] if exact in tree["models"])
@@ -149,21 +177,24 @@ def tree_of(engine: Engine, name: str) -> tuple[dict[str, Any] | None, dict[str,
 
 def model(engine: Engine, name: str) -> dict[str, Any]:
     """All that is known of a model: card, parents, children, evidence, duplicates, verdict, failures."""
-    source_id, exact = find_model(engine, name)
+    source_id, number, exact = find_model(engine, name)
     everything = result(engine, source_id)
     edges = [edge for family in everything["families"] for tree in family["trees"] for edge in tree["edges"]]
     with transaction(engine) as session:
-        repository = session.scalars(
-            select(Repository).where(Repository.source_id == source_id, Repository.name == exact)
-        ).one()
+        repository = session.get_one(Repository, number)
         current = repository.current_revision_id or 0
         revision = session.get(Revision, current)
-        declared = rows.declared(session, source_id).get(current, [])
         return {
             "model": exact,
             "facts": _facts(session, repository, revision),
-            "declared": [
-                {"name": row.name, "relation": row.relation, "source": row.source, "kind": row.kind} for row in declared
+            "declared": _declared(session, current),
+            "declared_problems": [
+                f"{kind}: {detail}"
+                for kind, detail in session.execute(
+                    select(DeclaredProblem.kind, DeclaredProblem.detail)
+                    .where(DeclaredProblem.revision_id == current)
+                    .order_by(DeclaredProblem.kind, DeclaredProblem.detail)
+                )
             ],
             "parents": [_edge(edge, "parent") for edge in edges if edge["child"] == exact],
             "children": [
@@ -179,6 +210,30 @@ def model(engine: Engine, name: str) -> dict[str, Any]:
         }
 
 
+def _declared(session: Session, revision_id: int) -> list[dict[str, Any]]:
+    """What a revision declares, and the repository that each name stands for."""
+    query = (
+        select(DeclaredParent, Repository.name)
+        .outerjoin(Repository, Repository.id == DeclaredParent.parent_id)
+        .where(DeclaredParent.revision_id == revision_id)
+        .order_by(DeclaredParent.id)
+    )
+    return [
+        {
+            "name": row.name,
+            "relation": row.relation,
+            "source": row.source,
+            "kind": row.kind,
+            "model": model,
+            "resolution": row.resolution,
+            "weight": row.weight,
+            "layers": row.layers,
+            "detail": row.detail,
+        }
+        for row, model in session.execute(query)
+    ]
+
+
 def _edge(edge: dict[str, Any], end: str) -> dict[str, Any]:
     return {"model": edge[end], **{key: edge[key] for key in ("relation", "confidence", "decided", "evidence")}}
 
@@ -186,12 +241,11 @@ def _edge(edge: dict[str, Any], end: str) -> dict[str, Any]:
 def _facts(session: Session, repository: Repository, revision: Revision | None) -> dict[str, Any]:
     card = (revision.card_data if revision is not None else None) or {}
     config = (revision.config if revision is not None else None) or {}
-    names = rows.models(session, repository.source_id)
-    family = next((one.family for one in names if one.repository_id == repository.id), None)
+    family = session.get(Family, revision.family_id) if revision is not None and revision.family_id else None
     return {
         "revision": revision.sha if revision is not None else None,
         "weights": revision.weights if revision is not None else "not described",
-        "family": family,
+        "family": family.name if family is not None else None,
         "architectures": repository.architectures or config.get("architectures"),
         "licence": card.get("license"),
         "library": repository.library_name,
@@ -201,5 +255,19 @@ def _facts(session: Session, repository: Repository, revision: Revision | None) 
         "downloads": repository.downloads,
         "likes": repository.likes,
         "gated": repository.gated,
+        "private": repository.private or None,
+        "disabled": repository.disabled or None,
+        "former names": former_names(session, repository),
         "removed": repository.removed_at.isoformat() if repository.removed_at else None,
+        "why removed": repository.removed_why,
     }
+
+
+def former_names(session: Session, repository: Repository) -> list[str]:
+    """The names that lead to a repository beside its own."""
+    if repository.hub_id is None:
+        return []
+    query = select(Alias.name).where(
+        Alias.source_id == repository.source_id, Alias.hub_id == repository.hub_id, Alias.name != repository.name
+    )
+    return list(session.scalars(query.order_by(Alias.name)))

@@ -193,6 +193,8 @@ def print_model(console: Console, model: Mapping[str, Any]) -> None:
             console.print("  " + _one_line(row), highlight=False, markup=False)
             for name, value in row.get("evidence", {}).items():
                 console.print(f"      {name:<26} {value:.4g}", highlight=False, markup=False)
+    for problem in model["declared_problems"]:
+        console.print(problem, highlight=False, markup=False)
     if model["duplicates"]:
         console.print("the same weights: " + ", ".join(model["duplicates"]), highlight=False, markup=False)
     if model["verdict"]:
@@ -204,4 +206,8 @@ def _one_line(row: Mapping[str, Any]) -> str:
     if "confidence" in row:
         sure = f"confidence {row['confidence']:.2f}" + ("" if row["decided"] else ", undecided")
         return f"{row['model']}  ({row['relation']}, {sure})"
-    return f"{row['name']}  ({row['relation']}, in {row['source']}, {row['kind']})"
+    stands_for = f", {row['model']}" if row["model"] not in (None, row["name"]) else ""
+    found = f", {row['resolution']}" if row["resolution"] not in (None, "exact") else ""
+    share = f", weight {row['weight']:g}" if row["weight"] is not None else ""
+    layers = ", layers " + ", ".join(f"{first} to {last - 1}" for first, last in row["layers"]) if row["layers"] else ""
+    return f"{row['name']}  ({row['relation']}, in {row['source']}, {row['kind']}{found}{stands_for}{share}{layers})"

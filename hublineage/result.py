@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 def result(engine: Engine, source_id: int) -> dict[str, Any]:
     """Families with their trees, duplicates, verdicts and failures of a source; models are named org/name."""
     with transaction(engine) as session:
-        name = {
-            model.revision_id: model.name for model in rows.models(session, source_id) if model.revision_id is not None
-        }
+        name = {model.revision_id: model.name for model in rows.models(session, source_id)}
         runs = rows.current_runs(session, source_id)
         families = [{"family": family.name, **_trees(session, run, name)} for family, run in runs]
         return {

@@ -28,13 +28,9 @@ def compare(engine: Engine, source_id: int) -> int:
         declared = rows.declared(session, source_id)
         found, runs = _found(session, source_id, models)
         reasons = _reasons(session, source_id)
-        known = _Known(
-            {model.repository_id: model.name for model in models}, {model.name.lower(): model.name for model in models}
-        )
+        known = _known(session, source_id, [row for some in declared.values() for row in some])
         judged = 0
         for model in models:
-            if model.revision_id is None:
-                continue
             claims = [_claim(row, known) for row in declared.get(model.revision_id, [])]
             missing = None if model.name in found.tree else _why_unmeasured(model, reasons.get(model.name))
             verdict = judge(model.name, claims, found, missing)
@@ -58,6 +54,12 @@ class _Known:
     by_name: Mapping[str, str]
 
 
+def _known(session: Session, source_id: int, declared: list[DeclaredParent]) -> _Known:
+    resolved = {row.parent_id for row in declared if row.parent_id is not None}
+    left = {row.name for row in declared if row.resolution is None and row.kind == "hub"}
+    return _Known(rows.names(session, resolved), rows.known_names(session, source_id, left))
+
+
 def _claim(row: DeclaredParent, known: _Known) -> Claim:
     """A row as it was resolved; by its name where it never was."""
     if row.resolution is not None:
@@ -69,7 +71,7 @@ def _claim(row: DeclaredParent, known: _Known) -> Claim:
 
 def _found(session: Session, source_id: int, models: list[Model]) -> tuple[Found, dict[str, int]]:
     """What the current runs of all families of a source found, and the run of each model."""
-    name = {model.revision_id: model.name for model in models if model.revision_id is not None}
+    name = {model.revision_id: model.name for model in models}
     age = {model.name: (model.created_at is None, model.created_at, model.name) for model in models}
     parents: dict[str, dict[str, bool]] = {}
     tree: dict[str, int] = {}

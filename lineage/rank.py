@@ -34,9 +34,9 @@ PROBES = 160  # of a matrix: ranks up to four fifths of it are told from full ra
 _EXACT = 320  # up to this side length all singular values are computed
 _MARGIN = 1.1  # over the expected largest singular value of the rounding
 _RELATIVE = 4e-6  # of the largest singular value: what float32 arithmetic itself leaves
-_SEED = 20_260_000
+SEED = 20_260_000  # of the probes: projections with other probes cannot be compared
 # Bits of the significand, the implicit one not counted.
-_SIGNIFICAND = {
+SIGNIFICAND = {
     "F64": 52,
     "F32": 23,
     "F16": 10,
@@ -65,7 +65,7 @@ def rounding(matrix: torch.Tensor, dtype: str) -> float:
 
     Where all values are those of a narrower format, of that: they were rounded to it before they were stored.
     """
-    if dtype not in _SIGNIFICAND or matrix.numel() == 0:
+    if dtype not in SIGNIFICAND or matrix.numel() == 0:
         return 0.0
     squares, mantissas = 0.0, 0
     flat = matrix.reshape(-1)
@@ -78,7 +78,7 @@ def rounding(matrix: torch.Tensor, dtype: str) -> float:
 
 def significand(mantissas: int, dtype: str) -> int:
     """Bits of the significand of the narrowest format that holds values whose float64 mantissas' bits are these."""
-    own = _SIGNIFICAND[dtype]
+    own = SIGNIFICAND[dtype]
     used = 52 - ((mantissas & -mantissas).bit_length() - 1) if mantissas else 0
     return next((bits for bits in _COARSER if used <= bits < own), own) if own > 10 else own
 
@@ -121,7 +121,7 @@ def sketch(matrix: torch.Tensor) -> torch.Tensor | None:
 @lru_cache(maxsize=2)
 def _probes(length: int, count: int) -> torch.Tensor:
     """(length, count) float64; all matrices of a layer ask for the same."""
-    generator = torch.Generator(device="cpu").manual_seed(_SEED)
+    generator = torch.Generator(device="cpu").manual_seed(SEED)
     return torch.randn((length, count), dtype=torch.float64, generator=generator)
 
 
@@ -200,7 +200,7 @@ class Probes:
         found = torch.empty((last - first + 1, self.count), dtype=exact.dtype)
         powers = np.empty(last - first + 1)
         decoded = exact.double().numpy()
-        of_rounding = _powers(decoded, dtype) if dtype in _SIGNIFICAND else np.zeros(len(decoded))
+        of_rounding = _powers(decoded, dtype) if dtype in SIGNIFICAND else np.zeros(len(decoded))
         row, at = first, 0
         while row <= last:
             low = start + at - row * self.columns  # not 0 where a block begins within a row
@@ -254,6 +254,40 @@ def projected_rank(one: Projection, another: Projection, shape: tuple[int, int])
     rank = int((values > max(noise, _RELATIVE * float(values.max()))).sum())
     alike = one.significand == another.significand and one.significand > 0
     return min(shape) if rank > told_apart(probes) or (rank == 0 and alike) else rank
+
+
+def ranks(
+    projection: Callable[[int], Projection | None],
+    distances: NDArray[np.float64],
+    squared_norm: NDArray[np.float64],
+    shape: tuple[int, int],
+    *,
+    nearest: int,
+    related: float,
+) -> NDArray[np.int16]:
+    """(m, n) ranks of the differences of each member from its `nearest` related models; -1 elsewhere.
+
+    `distances` are (m, n) squared distances, members first; a difference is not worth a rank where it is above
+    `related` times twice the member's squared norm (m,), or where one of the two has no projection.
+    """
+    members, models = distances.shape
+    found = np.full((members, models), -1, dtype=np.int16)
+    for member in range(members):
+        order = np.argsort(distances[member], kind="stable")
+        own = projection(member)
+        for other in (one for one in order[: nearest + 1].tolist() if one != member):
+            near = 0 < distances[member, other] <= related * 2 * squared_norm[member]
+            if own is None or not near or found[member, other] >= 0:
+                continue
+            another = projection(other)
+            if another is not None:
+                found[member, other] = min(projected_rank(own, another, shape), _MOST)
+                if other < members:
+                    found[other, member] = found[member, other]
+    return found
+
+
+_MOST = int(np.iinfo(np.int16).max)
 
 
 def _row_scale(one: Projection, another: Projection, squared: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,15 +1,12 @@
-"""Sketches of a tensor, taken from its blocks as they pass: what later comparisons need of it, in little room.
+"""CountSketches: what later comparisons need of a tensor, in little room.
 
-A **CountSketch** throws the elements, each with a random sign, into k buckets and adds them up. It is linear, so the
+A CountSketch throws the elements, each with a random sign, into k buckets and adds them up. It is linear, so the
 sketch of a difference is the difference of the sketches, and its squared norm is an unbiased estimate of the squared
 distance: over the random signs and buckets its variance is at most 2 / k of the squared distance's square (Charikar,
 Chen, Farach-Colton 2002; Weinberger et al. 2009). Buckets are found in two steps, so that nothing is scattered:
 every stride of 4,096 elements is turned by a random number of places and added to the others, and the 4,096 sums are
 shared out over the k buckets by a random permutation. Two elements of different strides still meet with probability
 1 / k, and two of one stride with less.
-
-A **projection** is the matrix times seeded Gaussian probes, rows x k, with the rounding error of each row: what
-`lineage.rank` needs for the rank of any later difference.
 """
 
 from __future__ import annotations
@@ -23,7 +20,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from lineage import rank
 from lineage.stream import STRIDE
 
 if TYPE_CHECKING:
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lineage.family import Layer
-    from lineage.stream import Block
 
 BUCKETS = 4096  # of all layers of a family together
 _FEWEST = 8  # buckets of a layer, however small its share
@@ -50,7 +45,7 @@ def buckets(sizes: Sequence[int], total: int = BUCKETS) -> list[int]:
 
 
 def relative_error(size: int) -> float:
-    """The standard error of a squared distance that is estimated from `size` buckets, over the distance: an upper bound."""
+    """An upper bound: the standard error of a squared distance estimated from `size` buckets, over that distance."""
     return math.sqrt(2 / size)
 
 
@@ -114,48 +109,9 @@ def _placing(key: bytes, length: int, size: int) -> tuple[NDArray[np.int64], tor
     return turns, torch.from_numpy(random.permutation(STRIDE) * size // STRIDE)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """What a block adds to the sketches of its n models."""
-
-    counted: torch.Tensor | None  # (n, k)
-    projected: dict[int, rank.RowsPiece]  # by the model's row in the block
-
-
-class Sketching:
-    """Takes the sketches of one layer of several models, block by block.
-
-    `count` are the models, in the blocks' order, of which a CountSketch is taken, and `project` those of which a
-    projection is; `probes` is None where there are none.
-    """
-
-    def __init__(self, counting: CountSketch | None, probes: rank.Probes | None, project: Sequence[int]) -> None:
-        self._counting = counting
-        self._probes = probes
-        self._project = project
-
-    def look(self, block: Block, count: int) -> Piece:
-        """What the block adds: CountSketches of the first `count` models, projections of those that were asked for.
-
-        Changes nothing, so that several threads can look at blocks at once.
-        """
-        counted = None
-        if self._counting is not None:
-            counted = torch.zeros((count, self._counting.size), dtype=torch.float64)
-            for part in block.parts:
-                rows = slice(part.rows.start, min(part.rows.stop, count))
-                if rows.start < rows.stop:
-                    self._counting.add(_wide(part.values[: rows.stop - rows.start]), block.start, counted[rows])
-        projected = {}
-        if self._probes is not None:
-            wanted = set(self._project)
-            for part in block.parts:
-                for row in wanted.intersection(range(part.rows.start, part.rows.stop)):
-                    values = part.values[row - part.rows.start]
-                    projected[row] = self._probes.project(values, part.dtype, block.start)
-        return Piece(counted, projected)
-
-
-def _wide(values: torch.Tensor) -> torch.Tensor:
-    """Eight-bit floats have no arithmetic of their own."""
-    return values.float() if values.dtype.itemsize == 1 and values.is_floating_point() else values
+def estimates(one: NDArray[np.float64], another: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m, n) estimated squared distances between models with (m, k) and (n, k) sketches; NaN where one is missing."""
+    centre = np.nan_to_num(one).mean(axis=0) if len(one) else 0.0
+    a, b = one - centre, another - centre
+    both = np.vecdot(a, a)[:, None] + np.vecdot(b, b)[None, :]
+    return np.asarray(np.maximum(both - 2 * (a @ b.T), 0))

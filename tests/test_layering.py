@@ -10,9 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("crawler", "lineage", "db", "migrations", "hublineage", "benchmarks")
 JOINING = {"lineage.measure", "lineage.infer", "lineage.compare", "lineage.stored"}
-COMPUTING = {f"lineage.{name}" for name in ("stream", "moments", "pairs", "slope", "rank", "layer")} | {
-    "hublineage.job"
-}
+COMPUTING = {
+    f"lineage.{name}"
+    for name in ("stream", "block", "moments", "pairs", "slope", "digest", "rank", "sketch", "sketching", "layer")
+} | {"hublineage.job"}
 
 # What each package may import of ours; `lineage` is divided further below.
 ALLOWED = {

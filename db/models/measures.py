@@ -36,10 +36,14 @@ class FamilyLayer(Base):
     name: Mapped[str]
     shape: Mapped[list[int]]
     kind: Mapped[str]
+    buckets: Mapped[int]  # of the CountSketches of this layer: the same for all members, whenever they come
 
 
 class MeasureBatch(Base):
-    """Members that are measured together: all pairs among `members`, and each of them with each of `against`."""
+    """Members that are measured together: all pairs among `members`, and each of them with each of `against`.
+
+    Older members that are not in `against` were not read again: those pairs are estimated from sketches.
+    """
 
     __tablename__ = "measure_batches"
     __table_args__ = (
@@ -66,7 +70,8 @@ class LayerMeasures(Base):
     """What one batch measured of one layer; arrays run over the batch's members.
 
     The packed columns hold little-endian numbers: first members x against, row by row, then the upper triangle of
-    members x members, row by row (float64 squared distances, float32 slopes, int16 ranks).
+    members x members, row by row (float64 squared distances, float32 slopes, int16 ranks). `sketch` holds members x
+    the layer's buckets in float64, NaN for members that lack the layer; it is empty for buffers.
     """
 
     __tablename__ = "layer_measures"
@@ -85,4 +90,5 @@ class LayerMeasures(Base):
     squared_distance: Mapped[bytes]
     slope: Mapped[bytes]
     rank: Mapped[bytes]
+    sketch: Mapped[bytes]
     measured_at: Mapped[datetime] = mapped_column(server_default=func.now())

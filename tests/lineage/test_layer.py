@@ -12,10 +12,13 @@ from builders import PLENTY, measure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lineage.block import Work
+from lineage.digest import forms
 from lineage.family import Layer, LayerKind
-from lineage.layer import LayerMeasures
+from lineage.layer import LayerMeasures, measure_layer
+from lineage.stream import Block, Part, layer_stream
 
-TINY = 2_000  # bytes: a block is a part of a row
+TINY = 2_000  # bytes: a block is one stride, and two models at a time are measured
 PER_MEMBER = ("zeros", "mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
 
 
@@ -230,3 +233,79 @@ def test_an_empty_layer_is_measured_as_nothing() -> None:
     assert found.count == 0
     assert found.squared_norm.tolist() == [0, 0]
     assert found.unusable == {}
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), members=st.integers(1, 6), new=st.integers(1, 6))
+def test_layers_of_several_blocks_are_those_of_direct_computation(seed: int, members: int, new: int) -> None:
+    layer, new = trunk(130, 150), min(new, members)
+    tensors = related(generator(seed), (130, 150), members)
+    check_against_numpy(measure(layer, tensors, members=new, memory=TINY), layer, tensors, new)
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32,), (torch.float16, torch.float32, torch.bfloat16, torch.float64)])
+def test_models_that_do_not_fit_together_are_measured_set_by_set(dtypes: tuple[torch.dtype, ...]) -> None:
+    tensors = [
+        tensor.to(dtypes[index % len(dtypes)]) for index, tensor in enumerate(related(generator(9), (70, 90), 9))
+    ]
+    straight = measure(trunk(70, 90), tensors, members=5)
+    sets = measure(trunk(70, 90), tensors, members=5, memory=TINY)
+    for name in PER_MEMBER:
+        np.testing.assert_allclose(getattr(sets, name), getattr(straight, name), rtol=1e-12, err_msg=name)
+    np.testing.assert_allclose(sets.squared_distance, straight.squared_distance, rtol=1e-9)
+    assert sets.digest == straight.digest
+
+
+def test_formats_that_hold_the_same_numbers_give_the_same_measures() -> None:
+    coarse = [tensor.to(torch.bfloat16) for tensor in related(generator(10), (90, 120), 5)]
+    mixed = [
+        tensor.to(dtype)
+        for tensor, dtype in zip(
+            coarse, (torch.float64, torch.bfloat16, torch.float32, torch.float32, torch.bfloat16), strict=True
+        )
+    ]
+    same, other = measure(trunk(90, 120), coarse), measure(trunk(90, 120), mixed)
+    for name in PER_MEMBER:
+        np.testing.assert_allclose(getattr(other, name), getattr(same, name), rtol=1e-12, err_msg=name)
+    np.testing.assert_allclose(other.squared_distance, same.squared_distance, rtol=1e-12)
+    np.testing.assert_allclose(other.slope, same.slope, atol=1e-5)
+    assert other.digest == same.digest
+
+
+def test_ranks_are_left_out_where_they_are_not_asked_for() -> None:
+    tensors = related(generator(11), (20, 30), 4)
+    reader, places = builders.in_memory(tensors)
+    with layer_stream(reader) as stream:
+        found = measure_layer(stream, trunk(20, 30), places, 4, PLENTY, ranks=False)
+    assert (found.rank[found.squared_distance > 0] == -1).all()
+    assert (found.squared_distance > 0).any()
+
+
+def test_a_single_model_is_measured() -> None:
+    (tensor,) = related(generator(12), (60, 80), 1)
+    found = measure(trunk(60, 80), [tensor])
+    check_against_numpy(found, trunk(60, 80), [tensor], 1)
+    assert found.squared_distance.tolist() == [[0]]
+    assert found.rank.tolist() == [[0]]
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), new=st.integers(1, 5), bad=st.booleans())
+def test_the_path_for_devices_finds_what_the_processor_finds(seed: int, new: int, bad: bool) -> None:
+    tensors = [tensor.half() for tensor in related(generator(seed), (5_000,), 5)]
+    if bad:
+        tensors[0][17] = math.nan
+    values = torch.stack(tensors)
+    parts = (Part(slice(0, 2), "F16", values[:2]), Part(slice(2, 5), "F32", values[2:].float()))
+    block = Block(0, 5_000, 5, parts, (3,))
+    forms_of = [forms("F16") if row < 2 else forms("F32") for row in range(new)]
+    work = Work(5, new, torch.device("cpu"))
+    one, other = work.measure(block, work.pilot(block), forms_of), work.measure_on_device(block, forms_of)
+    assert one.bad.tolist() == other.bad.tolist() == [bad, False, False, True, False]
+    assert one.hashes == other.hashes
+    rows = ~one.bad[:new]
+    for name in ("mean", "variance", "kurtosis", "squared_norm", "minimum", "maximum"):
+        ours, theirs = getattr(one.moments, name)[rows], getattr(other.moments, name)[rows]
+        np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-12)
+    good = np.ix_(rows, ~one.bad)
+    np.testing.assert_allclose(other.distances[good], one.distances[good], rtol=1e-9)

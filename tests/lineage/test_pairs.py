@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,7 @@ def generic(models: Models, members: int | None = None, cuts: tuple[int, ...] = 
     )
 
 
+Measure = Callable[..., NDArray[np.float64]]
 BOTH = pytest.mark.parametrize("measure", [found, generic])
 
 
@@ -68,8 +71,8 @@ def forest(rng: np.random.Generator, members: int, size: int, steps: tuple[float
     cut=st.floats(0, 1),
     new=st.floats(0, 1),
 )
-def test_distances_are_those_of_direct_differences(  # type: ignore[no-untyped-def]
-    measure, seed: int, members: int, size: int, cut: float, new: float
+def test_distances_are_those_of_direct_differences(
+    measure: Measure, seed: int, members: int, size: int, cut: float, new: float
 ) -> None:
     models = forest(np.random.default_rng(seed), members, size, (0.6, 1e-2, 1e-4))
     first = max(1, round(new * members))
@@ -80,7 +83,7 @@ def test_distances_are_those_of_direct_differences(  # type: ignore[no-untyped-d
 
 @BOTH
 @pytest.mark.parametrize("step", [1e-3, 1e-4, 1e-6])
-def test_models_that_hardly_differ_beside_unrelated_ones_are_measured_exactly(measure, step: float) -> None:  # type: ignore[no-untyped-def]
+def test_models_that_hardly_differ_beside_unrelated_ones_are_measured_exactly(measure: Measure, step: float) -> None:
     rng = np.random.default_rng(2)
     near, far = rng.normal(size=(2, 100_000))
     half = near + 0.6 * rng.normal(size=near.size)
@@ -91,7 +94,7 @@ def test_models_that_hardly_differ_beside_unrelated_ones_are_measured_exactly(me
 
 
 @BOTH
-def test_equal_models_are_at_exactly_nothing_from_each_other_old_or_new(measure) -> None:  # type: ignore[no-untyped-def]
+def test_equal_models_are_at_exactly_nothing_from_each_other_old_or_new(measure: Measure) -> None:
     rng = np.random.default_rng(3)
     parent, other = rng.normal(size=(2, 5_000))
     child = parent + 1e-3 * rng.normal(size=parent.size)
@@ -113,7 +116,9 @@ def test_where_the_first_block_says_nothing_of_the_others_they_are_exact_all_the
 @BOTH
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 399), max_size=5))
-def test_the_cut_into_blocks_and_the_order_of_models_do_not_matter(measure, seed: int, cuts: list[int]) -> None:  # type: ignore[no-untyped-def]
+def test_the_cut_into_blocks_and_the_order_of_models_do_not_matter(
+    measure: Measure, seed: int, cuts: list[int]
+) -> None:
     rng = np.random.default_rng(seed)
     models = forest(rng, 8, 400, (0.3, 1e-4))
     order = rng.permutation(8)
@@ -124,7 +129,7 @@ def test_the_cut_into_blocks_and_the_order_of_models_do_not_matter(measure, seed
 
 
 @BOTH
-def test_a_nan_or_infinity_stays_with_its_model(measure) -> None:  # type: ignore[no-untyped-def]
+def test_a_nan_or_infinity_stays_with_its_model(measure: Measure) -> None:
     rng = np.random.default_rng(4)
     models = forest(rng, 8, 300, (1e-2, 1e-4))
     broken = models.copy()
@@ -134,7 +139,7 @@ def test_a_nan_or_infinity_stays_with_its_model(measure) -> None:  # type: ignor
 
 
 @BOTH
-def test_models_of_zeros_are_measured(measure) -> None:  # type: ignore[no-untyped-def]
+def test_models_of_zeros_are_measured(measure: Measure) -> None:
     models = np.stack([np.zeros(50), np.ones(50), np.zeros(50), np.full(50, 1e-3)])
     np.testing.assert_allclose(measure(models), direct(models), rtol=1e-9)
 
