@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crawler.architecture import Architecture, architecture
 from crawler.cards import Card, parse_card
+from crawler.doubt import TIMES
 from crawler.mergekit import merge_parents
 from crawler.plain import plain
 from crawler.safetensors_header import check_shards, join_shards, parse_index, read_header
@@ -15,8 +18,10 @@ from db.errors import (
     CardMalformed,
     ConfigMalformed,
     Failure,
+    HeaderMalformed,
     RepositoryUnavailable,
     TensorUnusable,
+    Transient,
     WeightsMissing,
 )
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 CARD_LIMIT = 4 << 20  # bytes; larger ones are no model cards
 CONFIG_LIMIT = 4 << 20
 INDEX_LIMIT = 64 << 20
+_SHA1 = 40  # hex digits
 
 
 class Description:
@@ -57,6 +63,11 @@ class Description:
         self._try("describe", self._read_mergekit_config)
         self._try("describe", self._read_headers)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing that another try may bring."""
+        return not any(isinstance(failure, Transient) for _, failure in self.failures)
+
     def _try(self, stage: str, read: Callable[[], None]) -> None:
         try:
             read()
@@ -65,7 +76,12 @@ class Description:
             self.failures.append((stage, failure))
 
     def _small(self, path: str, limit: int) -> bytes:
-        return self._source.read_small(self._details.listed.name, self._details.sha, path, limit)
+        """A small file, read again where its hash says that it is not what came."""
+        for _ in range(TIMES):
+            content = self._source.read_small(self._details.listed.name, self._details.sha, path, limit)
+            if _is_whole(content, self._files[path]):
+                return content
+        raise Transient("its hash is another one than the Hub's", file=path)
 
     def _json(self, path: str) -> dict[str, Any]:
         try:
@@ -134,4 +150,16 @@ class Description:
         def read(start: int, stop: int) -> bytes:
             return self._source.read_range(details.listed.name, details.sha, file.path, start, stop)
 
+        for _ in range(1, TIMES):  # nothing but its own sense tells whether the bytes are those of a header
+            with suppress(HeaderMalformed):
+                return read_header(read, file.size, file=file.path)
         return read_header(read, file.size, file=file.path)
+
+
+def _is_whole(content: bytes, file: RemoteFile) -> bool:
+    """Whether the content has the hash that the source tells: its own sha256, else git's name for it."""
+    if file.sha256 is not None:
+        return hashlib.sha256(content).hexdigest() == file.sha256
+    if file.blob_id is None or len(file.blob_id) != _SHA1:
+        return True
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == file.blob_id

@@ -10,32 +10,35 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
 
 from crawler.describe import Description
 from crawler.listing import row_of
 from crawler.selection import follows
 from crawler.source import Listed
-from crawler.storing import store_description, store_row
+from crawler.storing import record_failures, store_description, store_row, stored
 from db import crawls, failures
 from db.engine import Claims, transaction
-from db.errors import Failure, Transient
+from db.errors import Failure, RangeNotHonoured, RepositoryUnavailable, SourceUnreachable, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
-
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
-    from crawler.source import Query, Source
+    from crawler.source import Details, Query, Source
     from db.crawls import Seen
     from db.models import Repository
 
 JOBS = 4  # repositories at a time: enough to hide the network's latency, too few to be a burden on a Hub
+TRIED_AGAIN = timedelta(days=7)  # after which what may pass without a change of the repository is tried again
+GIVEN_UP = 20  # repositories in a row of which nothing could be had: then it is not they that are at fault
+_MAY_PASS = frozenset((RepositoryUnavailable.__name__, RangeNotHonoured.__name__))
 _PATIENCE = 0.2  # seconds between looks at what other processes have taken
+
+Result = TypeVar("Result")
 
 Report = Callable[[str, int, int], None]
 """Takes the repository that was at hand, how many were looked at, and of how many."""
@@ -80,6 +83,8 @@ class _Describer:
         self._retry_failed = retry_failed
         self.claims = Claims(engine, "describe")
         self.stopped = threading.Event()
+        self._refused = 0  # repositories in a row of which nothing could be had
+        self._counting = threading.Lock()
 
     def describe(self, pool: ThreadPoolExecutor, listings: Sequence[int], report: Report) -> int:
         """Page by page; then, as long as there is any, what other processes were at."""
@@ -130,7 +135,10 @@ class _Describer:
         return not failed or (changed is not None and changed > max(failed.values()))
 
     def _is_tried_again(self, failed: Mapping[str, datetime]) -> bool:
-        return bool(failed) and (self._retry_failed or Transient.__name__ in failed)
+        if self._retry_failed or Transient.__name__ in failed:
+            return bool(failed)
+        long_ago = datetime.now(UTC) - TRIED_AGAIN
+        return any(failed[kind] < long_ago for kind in _MAY_PASS & failed.keys())
 
     def _one(self, repository: Repository) -> bool | None:
         """Whether one repository was described; None where another process is at it."""
@@ -142,38 +150,62 @@ class _Describer:
                 failed = failures.to_describe(session, [repository.id]).get(repository.id, {})
             if now is None or not self._is_due(now, failed):  # another process was quicker
                 return False
-            return self._describe(now.repository, None if self._is_tried_again(failed) else now.known)
+            return self._describe(now, failed)
         finally:
             self.claims.release(repository.id)
 
-    def _describe(self, repository: Repository, known: str | None) -> bool:
-        """Read what there is to know of a repository's newest revision, unless it is `known`, and store it at once."""
-        try:
-            details = self._source.details(repository.name)
-        except Failure as failure:
-            with self._storing() as session:
-                failures.record(session, failure, stage="describe", repository_id=repository.id)
+    def _describe(self, seen: Seen, failed: Mapping[str, datetime]) -> bool:
+        """Read what there is to know of a repository's newest revision, unless it is known, and store it at once."""
+        repository = seen.repository
+        details = self._details(repository)
+        if details is None:
             return False
         row = row_of(details.listed)
         if row.hub_id is None:
             row = replace(row, head_sha=None)  # what lists no ids lists no commits either
-        with self._storing() as session:
-            number = store_row(session, repository, row)
-        if details.sha == known or not follows(details.listed, self._query.architectures):
+        number = self._stored(lambda session: store_row(session, repository, row))
+        is_known = details.sha == seen.known and not self._is_tried_again(failed)
+        if is_known or not follows(details.listed, self._query.architectures):
             return False
         found = Description(self._source, details)
         found.read()
-        with self._storing() as session:
-            store_description(session, number, details, found)
-        return True
+        if found.is_whole or seen.known is None or Transient.__name__ in failed:
+            self._stored(lambda session: store_description(session, number, details, found))
+            return True
+        # A first try with holes does not take the place of what is known.
+        self._stored(lambda session: record_failures(session, number, None, found))
+        return False
 
-    @contextmanager
-    def _storing(self) -> Iterator[Session]:
-        """A transaction, unless the crawl has ended: what threads meet after that means nothing."""
+    def _details(self, repository: Repository) -> Details | None:
+        """What the source says of a repository; None where it fails, which is recorded.
+
+        Raises SourceUnreachable where it fails of one repository after the other.
+        """
+        try:
+            details = self._source.details(repository.name)
+        except Failure as failure:
+            refused = failure
+            if repository.hub_id is not None and isinstance(failure, RepositoryUnavailable) and not self._query.ids:
+                what = f"the listing shows it, but: {failure.detail}"
+                refused = Transient(what, model=repository.name)  # one of the two is wrong, and the next crawl tells
+            self._stored(
+                lambda session: failures.record(session, refused, stage="describe", repository_id=repository.id)
+            )
+            with self._counting:
+                self._refused += repository.hub_id is not None
+                if self._refused < GIVEN_UP:
+                    return None
+            what = f"{self._source.name} fails of {GIVEN_UP} repositories in a row, at last: {refused}"
+            raise SourceUnreachable(f"{what}; the same command goes on from here") from failure
+        with self._counting:
+            self._refused = 0
+        return details
+
+    def _stored(self, store: Callable[[Session], Result]) -> Result:
+        """`stored`, unless the crawl has ended: what threads meet after that means nothing."""
         if self.stopped.is_set():
             raise _StoppedError
-        with transaction(self._engine) as session:
-            yield session
+        return stored(self._engine, store)
 
 
 def _portions(shown: Sequence[Seen], size: int) -> Iterator[Sequence[Seen]]:

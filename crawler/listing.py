@@ -195,23 +195,31 @@ def _sweep(engine: Engine, source: Source, query: Query, crawl: Crawl) -> int:
     """
     if query.ids or query.limit is not None:
         return 0
+    everything = query == type(query)()
     with transaction(engine) as session:
-        missing = crawls.unseen(session, session.merge(crawl), everything=query == type(query)())
-    step = -(-len(missing) // LOOKED_UP) if query == type(query)() else 1
-    looked_up = missing[:: max(step, 1)]
-    removed, others = _settle_all(engine, source, crawl.source_id, looked_up)
-    if removed == len(looked_up):
-        rest = [number for at, (number, _) in enumerate(missing) if at % max(step, 1)]
-        removed += stored(engine, lambda session: remove(session, rest))
-    elif others and step > 1:
+        missing = crawls.unseen(session, session.merge(crawl), everything=everything)
+    step = max(-(-len(missing) // LOOKED_UP), 1) if everything else 1
+    looked_up = missing[::step]
+    removed, there = _settle_all(engine, source, crawl.source_id, looked_up)
+    if removed == len(looked_up) < len(missing):
+        rest = [number for at, (number, _) in enumerate(missing) if at % step]
+        removed += stored(engine, partial(remove, repositories=rest))
+    elif there and step > 1:
         log.warning("%s: the listing has lost repositories that are there; what it did not show stays", source.name)
-    stored(engine, lambda session: crawls.forget_older(session, session.merge(crawl)))
+    with transaction(engine) as session:
+        crawl = session.merge(crawl)
+        if there and everything:
+            crawls.add_page(session, crawl, there, None)
+        crawls.forget_older(session, crawl)
     return removed
 
 
-def _settle_all(engine: Engine, source: Source, source_id: int, missing: Sequence[tuple[int, str]]) -> tuple[int, int]:
-    """How many of these are gone, and how many are there."""
-    removed = there = failed = 0
+def _settle_all(
+    engine: Engine, source: Source, source_id: int, missing: Sequence[tuple[int, str]]
+) -> tuple[int, list[int]]:
+    """How many of these are gone, and which are there."""
+    removed = failed = 0
+    there: list[int] = []
     for number, name in missing:
         try:
             found = source.locate(name)
@@ -225,6 +233,6 @@ def _settle_all(engine: Engine, source: Source, source_id: int, missing: Sequenc
         if found is None:
             removed += stored(engine, partial(remove, repositories=[number], why=GONE))
         else:
-            there += 1
-            stored(engine, partial(store_rows, source_id=source_id, rows=[row_of(found)]))
+            shown = stored(engine, partial(store_rows, source_id=source_id, rows=[row_of(found)]))
+            there += shown.repositories
     return removed, there

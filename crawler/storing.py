@@ -107,6 +107,11 @@ def store_description(session: Session, repository_id: int, details: Details, fo
         model=details.listed.name,
     )
     declared.store(session, revision, [parent.row() for parent in parents])
+    record_failures(session, repository_id, revision, found)
+
+
+def record_failures(session: Session, repository_id: int, revision: int | None, found: Description) -> None:
+    """Store what went wrong with a description."""
     for stage, failure in found.failures:
         failures.record(session, failure, stage=stage, repository_id=repository_id, revision_id=revision)
 

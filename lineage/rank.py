@@ -55,6 +55,11 @@ _STORED = 2.0**-24 / math.sqrt(3)  # relative deviation of a number that is kept
 _LEAST = 1e-3  # of the rows' noise: no row is taken to be rounded more finely than that
 
 
+def small(shape: tuple[int, int]) -> bool:
+    """Whether all singular values of such a matrix are cheap to have."""
+    return min(shape) <= _EXACT
+
+
 def told_apart(probes: int) -> int:
     """The largest rank that so many probes tell from full rank: a fifth of them is margin."""
     return probes - probes // 5
