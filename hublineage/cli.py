@@ -6,25 +6,18 @@ unforeseen, 2 wrong usage, 3 nothing could be done, 130 interrupted.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import typer
-from rich.console import Console
-from sqlalchemy import Engine
 
 from crawler import pipeline as crawler
-from crawler.folder import FolderSource
 from crawler.source import Query
 from db.errors import HublineageError, NothingToDo, UsageError
 from hublineage import answers, cli_db, cli_hub, job, render
-from hublineage.database import database
+from hublineage.context import console, crawled_sources, print_json, source_name, working
 from hublineage.options import (
     Architecture,
     Author,
@@ -52,7 +45,7 @@ from hublineage.options import (
 )
 from hublineage.progress import reporting
 from hublineage.result import result
-from hublineage.settings import Settings, parse_memory
+from hublineage.settings import Settings, parse_memory, read_settings
 from hublineage.sources import open_source
 from lineage.compare import compare as compare_source
 from lineage.measure import Options
@@ -70,23 +63,6 @@ app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_hub.app, name="hub")
 
 
-@dataclass(frozen=True)
-class Context:
-    """What every command works with."""
-
-    settings: Settings
-    engine: Engine
-
-
-@contextmanager
-def working(data_dir: Path | None, **settings: Any) -> Iterator[Context]:
-    """The settings, those that the command line says over those of the environment, and the database of a command."""
-    said = {name: value for name, value in {"data_dir": data_dir, **settings}.items() if value is not None}
-    chosen = Settings(**said)
-    with database(chosen) as engine:
-        yield Context(chosen, engine)
-
-
 def _query(
     author: str | None,
     search: str | None,
@@ -96,33 +72,6 @@ def _query(
     limit: int | None,
 ) -> Query:
     return Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
-
-
-def _source(folder: Path | None, endpoint: str | None, query: Query, *, whole: bool = False) -> str:
-    """The name of the source that is meant; `whole`: all of a Hub may be."""
-    if folder is not None and endpoint is not None:
-        raise UsageError("--folder and --endpoint name two sources; one at a time")
-    if folder is not None:
-        return FolderSource(folder).name
-    if query == Query() and endpoint is None and not whole:
-        raise UsageError(
-            "the whole Hub is a great deal: say --author, --search, --tag, --architecture, --id or --limit, "
-            "or crawl --list-only"
-        )
-    return (endpoint or Settings().endpoint).rstrip("/")
-
-
-def _sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[str, int]]:
-    """Names and ids of the sources that were crawled: of the one that is named, or of all of them."""
-    known = job.known_sources(engine)
-    if folder is not None or endpoint is not None:
-        name = _source(folder, endpoint, Query(limit=1))
-        if name not in known:
-            raise UsageError(f"{name} was not crawled yet: hublineage crawl comes first")
-        return [(name, known[name])]
-    if not known:
-        raise NothingToDo("the catalogue is empty: hublineage crawl comes first")
-    return sorted(known.items())
 
 
 def _options(settings: Settings, memory: str | None, device: str | None, retry_failed: bool) -> Options:
@@ -139,15 +88,6 @@ def _parameters(method: str, metric: Metric, trees: int | None) -> Parameters:
     if method == "recover" and (trees is not None or metric is not Metric.FINE_TUNE):
         raise UsageError("--trees and --metric steer the paper's method: add --method mother")
     return Parameters(method=method, metric=metric.value, trees=trees)
-
-
-def _print_json(value: Any) -> None:
-    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 140)
 
 
 @app.command()
@@ -184,8 +124,8 @@ def run(
     """
     query = _query(author, search, tag, architecture, ids, limit)
     parameters = _parameters(method, metric, trees)
-    options = _options(Settings(), memory, device, retry_failed)
-    name = _source(folder, endpoint, query)
+    options = _options(read_settings(), memory, device, retry_failed)
+    name = source_name(folder, endpoint, query)
     said = {"quota_share": quota_share, "cache": cache, "cache_size": cache_size, "jobs": jobs}
     with working(data_dir, **said) as context, reporting() as report:
         work = job.Job(query, crawler.Options(jobs=context.settings.jobs), options, parameters, weights_only)
@@ -193,9 +133,9 @@ def run(
             crawled = job.run(context.engine, source, work, report)
         found = result(context.engine, crawled.source_id)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        render.print_result(_console(), found)
+        render.print_result(console(), found)
     if not found["verdicts"] and not found["failures"]:
         raise NothingToDo(f"{name} has no repository that was asked for")
 
@@ -230,7 +170,7 @@ def crawl(
     hublineage crawl --list-only
     """
     query = _query(author, search, tag, architecture, ids, limit)
-    name = _source(folder, endpoint, query, whole=list_only)
+    name = source_name(folder, endpoint, query, whole=list_only)
     with working(data_dir, jobs=jobs, quota_share=quota_share) as context, reporting() as report:
         crawling = crawler.Options(increment, not list_only, context.settings.jobs, retry_failed)
         with closing(open_source(name, context.engine, context.settings, report)) as source:
@@ -254,10 +194,10 @@ def measure(
 ) -> None:
     """Stream the weights of all crawled models, layer by layer, and store their measures."""
     layers = 0
-    work = job.Job(options=_options(Settings(), memory, device, retry_failed))
+    work = job.Job(options=_options(read_settings(), memory, device, retry_failed))
     said = {"quota_share": quota_share, "cache": cache, "cache_size": cache_size}
     with working(data_dir, **said) as context, reporting() as report:
-        for name, number in _sources(context.engine, folder, endpoint):
+        for name, number in crawled_sources(context.engine, folder, endpoint):
             with closing(open_source(name, context.engine, context.settings, report)) as source:
                 layers += job.measure(context.engine, source, number, work, report)
     _tell({"layers": layers}, as_json, "measured {layers} layers")
@@ -278,7 +218,7 @@ def infer(
     parameters = _parameters(method, metric, trees)
     runs: list[int] = []
     with working(data_dir) as context, reporting() as report:
-        for _, number in _sources(context.engine, folder, endpoint):
+        for _, number in crawled_sources(context.engine, folder, endpoint):
             work = job.Job(parameters=parameters, weights_only=weights_only)
             runs += job.infer(context.engine, number, work, report)
     _tell({"runs": runs}, as_json, "runs {runs}")
@@ -289,15 +229,15 @@ def compare(folder: Folder = None, endpoint: Endpoint = None, data_dir: DataDir 
     """Hold what cards declare against what was inferred, and print the verdicts."""
     with working(data_dir) as context:
         verdicts = []
-        for _, number in _sources(context.engine, folder, endpoint):
+        for _, number in crawled_sources(context.engine, folder, endpoint):
             compare_source(context.engine, number)
             verdicts += result(context.engine, number)["verdicts"]
     if as_json:
-        _print_json({"verdicts": verdicts})
+        print_json({"verdicts": verdicts})
         return
-    console = _console()
-    console.print(render.verdict_table(verdicts))
-    console.print(render.verdict_counts(verdicts), highlight=False)
+    screen = console()
+    screen.print(render.verdict_table(verdicts))
+    screen.print(render.verdict_counts(verdicts), highlight=False)
 
 
 @app.command()
@@ -308,9 +248,9 @@ def tree(model: str, data_dir: DataDir = None, as_json: Json = False) -> None:
     if found is None:
         raise UsageError(f"{model} is in no tree yet: `hublineage show {model}` says why")
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _console().print(render.drawn_tree(found, verdicts))
+        console().print(render.drawn_tree(found, verdicts))
 
 
 @app.command()
@@ -319,9 +259,9 @@ def show(model: str, data_dir: DataDir = None, as_json: Json = False) -> None:
     with working(data_dir) as context:
         found = answers.model(context.engine, model)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        render.print_model(_console(), found)
+        render.print_model(console(), found)
 
 
 @app.command()
@@ -330,16 +270,16 @@ def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     with working(data_dir) as context:
         found = answers.status(context.engine)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        render.print_status(_console(), found)
+        render.print_status(console(), found)
 
 
 def _tell(found: dict[str, Any], as_json: bool, words: str) -> None:
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _console().print(words.format(**found), highlight=False, markup=False)
+        console().print(words.format(**found), highlight=False, markup=False)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from db import embedded, schema
 from db.engine import connect
 from db.errors import UsageError
 from hublineage.database import address
-from hublineage.settings import Settings
+from hublineage.settings import Settings, read_settings
 
 app = typer.Typer(help="The database: an embedded PostgreSQL, or the one of DATABASE_URL.", no_args_is_help=True)
 
@@ -20,7 +20,7 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The data folde
 
 
 def _settings(data_dir: Path | None) -> Settings:
-    return Settings() if data_dir is None else Settings(data_dir=data_dir)
+    return read_settings() if data_dir is None else read_settings(data_dir=data_dir)
 
 
 def _embedded(data_dir: Path | None) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.embedded import default_data_dir
+from db.errors import UsageError
 
 HUB = "https://huggingface.co"
 
@@ -26,6 +28,16 @@ class Settings(BaseSettings):
     jobs: int = Field(default=4, ge=1, le=64)  # repositories that are described at a time
     cache: Path | None = None  # keeps bytes of weights between runs
     cache_size: str = "50GiB"
+
+
+def read_settings(**said: Any) -> Settings:
+    """The settings with what the command line says laid over them. Raises UsageError, which names what is wrong."""
+    try:
+        return Settings(**said)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = str(wrong["loc"][0]) if wrong["loc"] else "settings"
+        raise UsageError(f"{name} {wrong.get('input')!r}: {wrong['msg']}") from error
 
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

@@ -48,9 +48,9 @@ class Found:
     strayed: bool  # whether models were centred far away from what they are near to
 
 
-def piece_elements(models: int) -> int:
-    """Elements of each model in a piece."""
-    fitting = _PIECE // max(1, models)
+def piece_elements(models: int, memory: int) -> int:
+    """Elements of each model in a piece, which takes an eighth of so many bytes at most: fewer are somewhat slower."""
+    fitting = min(_PIECE, memory // 8 // SCRATCH_BYTES) // max(1, models)
     if fitting >= moments.SEGMENT:
         return fitting - fitting % moments.SEGMENT
     return max(_FEWEST, fitting - fitting % _FEWEST)
@@ -59,8 +59,8 @@ def piece_elements(models: int) -> int:
 class Bench:
     """What a thread computes blocks of `models` models with: memory that is used over and over."""
 
-    def __init__(self, models: int, leaders: int) -> None:
-        self.size = piece_elements(models)
+    def __init__(self, models: int, leaders: int, size: int) -> None:
+        self.size = size
         self.values = torch.empty((models, self.size), dtype=torch.float64)
         self.powers = np.empty((models, self.size))
         self.narrow = torch.empty((models, self.size), dtype=torch.float32)
@@ -91,12 +91,13 @@ class Bench:
 
 
 class Work:
-    """Measures blocks of a layer of `models` models, the first `members` of which are new."""
+    """Measures blocks of a layer of `models` models, the first `members` of which are new, by pieces of `size`."""
 
-    def __init__(self, models: int, members: int, device: torch.device) -> None:
+    def __init__(self, models: int, members: int, device: torch.device, size: int) -> None:
         self._models = models
         self._members = members
         self._device = device
+        self._size = size
         self._local = threading.local()
 
     def pilot(self, block: Block) -> Centres:
@@ -208,7 +209,7 @@ class Work:
     def _bench(self, leaders: int) -> Bench:
         bench: Bench | None = getattr(self._local, "bench", None)
         if bench is None or len(bench.leading) < leaders:
-            bench = self._local.bench = Bench(self._models, leaders)
+            bench = self._local.bench = Bench(self._models, leaders, self._size)
         return bench
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineage.sketch import estimates
 from lineage.skeleton import spanning_tree
+from lineage.sketch import estimates
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,7 +25,7 @@ class Estimated:
         self._norms = np.zeros((members, members))
 
     def add(self, sketches: NDArray[np.float64]) -> None:
-        """Add a layer's (n, k) CountSketches; NaN where a member lacks it. Their norms estimate those of the tensors."""
+        """Add a layer's (n, k) CountSketches, whose norms estimate the tensors'; NaN where one is missing."""
         norms = np.vecdot(sketches, sketches)
         both = norms[:, None] + norms[None, :]
         known = np.isfinite(both)
@@ -35,7 +35,8 @@ class Estimated:
     def relative(self) -> NDArray[np.float64]:
         """(n, n) squared distances over the sums of squared norms, over the layers that both members have."""
         far = np.full(self._squared.shape, _FAR)
-        return np.divide(self._squared, self._norms, out=far, where=self._norms > 0)
+        np.divide(self._squared, self._norms, out=far, where=self._norms > 0)
+        return far
 
 
 def candidates(distance: NDArray[np.float64], new: Collection[int], neighbours: int) -> set[int]:
@@ -48,9 +49,9 @@ def candidates(distance: NDArray[np.float64], new: Collection[int], neighbours: 
     fresh[list(new)] = True
     chosen: set[int] = set()
     old = np.flatnonzero(~fresh)
-    for one in np.flatnonzero(fresh):
+    for one in np.flatnonzero(fresh).tolist():
         chosen.update(old[np.argsort(distance[one, old], kind="stable")[:neighbours]].tolist())
-    for one, other in spanning_tree(np.maximum(distance, distance.T)):
-        if fresh[one] != fresh[other]:
-            chosen.add(other if fresh[one] else one)
+    for pair in spanning_tree(np.maximum(distance, distance.T)):
+        if fresh[pair[0]] != fresh[pair[1]]:
+            chosen.add(pair[1] if fresh[pair[0]] else pair[0])
     return chosen

@@ -50,6 +50,10 @@ class FamilyMeasures:
     squared_distance: NDArray[np.float64]  # (L, N, N) symmetric, zero diagonal
     slope: NDArray[np.float32]  # (L, N, N) antisymmetric: [l, i, j] > 0 says "i is the parent of j"; NaN: not measured
     rank: NDArray[np.int32]  # (L, N, N) symmetric numerical rank of the difference of matrices; -1: not measured
+    # (N, N) pairs whose squared distances are estimates from sketches, slopes and ranks unknown; None: there are none.
+    estimated: NDArray[np.bool_] | None = None
+    # (L,) the standard error of an estimated squared distance, over that distance, at most.
+    estimate_error: NDArray[np.float64] | None = None
 
     @property
     def full_rank(self) -> NDArray[np.int64]:

@@ -29,6 +29,7 @@ _RELATED = 0.7**2  # squared relative distance beyond which a difference is not 
 _UNUSABLE = "holds NaN, infinity or numbers beyond 1e60"
 _SMALLEST_SIDE = 2  # a matrix with a single row or column has no rank worth the name
 _COLUMNS = ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
+_LITTLE = 16  # the share of the memory that buffers may keep while ranks and slopes are measured
 _FEWEST = 256  # elements of each model on a thread's bench, however many models
 _BYTES_PER_PAIR = 96  # Gram matrices and distances of the blocks in flight
 
@@ -74,15 +75,15 @@ def measure_layer(  # what is measured, of what, and within what
     rows, columns = _matrix_shape(layer)
     models = len(tensors)
     matrix = layer.kind != LayerKind.VECTOR and min(rows, columns) >= _SMALLEST_SIDE
-    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, half for the blocks (an
-    # eighth of it for what the libraries load and their buffers) and, after them, for a difference and its factors.
+    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, a quarter for the blocks, and
+    # the last for what libraries load and their buffers; a difference and its factors come after the blocks.
     fits = layer.size * models * _Kept.itemsize(tensors) <= memory // 4 and layer.size * 8 * 3 <= memory // 2
     whole = _Kept(tensors, 0, rows, columns) if matrix and fits and ranks else None
-    seen = _Kept(tensors, *slope.window(rows, columns, memory // (8 * models))) if matrix else None
+    seen = _Kept(tensors, *slope.window(rows, columns, memory // (16 * models))) if matrix else None
     total = _Total(tensors, members)
     for group in _groups(stream, tensors, members, memory):
         _pass(stream, layer, tensors, group, total, [one for one in (whole, seen) if one is not None], memory)
-    if whole is not None:
+    if stream.held > memory // _LITTLE:
         stream.release()  # its memory is wanted for what follows
     return _collect(stream, layer.size, total, whole=whole, seen=seen, dtypes=[tensor.dtype for tensor in tensors])
 
@@ -111,7 +112,8 @@ def _pass(
     """Measure the models of a group, given in the order in which they stand in the blocks: new ones first."""
     rows = np.array(group)
     new = rows[rows < total.members]
-    work = Work(len(rows), len(new), stream.device)
+    size = piece_elements(len(rows), _for_blocks(memory) // stream.threads)
+    work = Work(len(rows), len(new), stream.device, size)
     digests = [Digest(tensors[row].dtype) for row in new]
     summed, bad = moments.nothing(len(new)), np.zeros(len(rows), dtype=np.bool_)
     distances = np.zeros((len(new), len(rows)))
@@ -134,7 +136,7 @@ def _pass(
 
         return measured
 
-    step = _step(tensors, rows, stream, _for_blocks(memory))
+    step = _step(tensors, rows, stream, size, _for_blocks(memory))
     start = 0
     for found in stream.each([tensors[row] for row in rows], layer.size, step, plan, order=rows.tolist()):
         count = min(step, layer.size - start)
@@ -154,9 +156,9 @@ def _pass(
         total.digests[row] = one.value()
 
 
-def _step(tensors: Sequence[StoredTensor], rows: NDArray[np.intp], stream: LayerStream, memory: int) -> int:
+def _step(tensors: Sequence[StoredTensor], rows: NDArray[np.intp], stream: LayerStream, size: int, memory: int) -> int:
     """Elements of each model in a block: what is left of the memory when every thread has its bench."""
-    bench = stream.threads * piece_elements(len(rows)) * len(rows) * SCRATCH_BYTES
+    bench = stream.threads * size * len(rows) * SCRATCH_BYTES
     each = sum(tensors[row].itemsize for row in rows) * stream.in_flight
     return block_elements(each, memory - bench)
 
@@ -182,7 +184,7 @@ def _groups(stream: LayerStream, tensors: Sequence[StoredTensor], members: int, 
 
 
 def _for_blocks(memory: int) -> int:
-    return memory * 3 // 8
+    return memory // 4
 
 
 def _matrix_shape(layer: Layer) -> tuple[int, int]:

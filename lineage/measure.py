@@ -163,11 +163,16 @@ def _waiting(session: Session, family_id: int, retry_failed: bool, tried: set[in
 
 
 def _nearest(
-    engine: Engine, family_id: int, new: Sequence[int], old: Sequence[int], source: ByteSource[Failure], options: Options
+    engine: Engine,
+    family_id: int,
+    new: Sequence[int],
+    old: Sequence[int],
+    source: ByteSource[Failure],
+    options: Options,
 ) -> list[int]:
-    """Those of the old members that the new ones are measured against exactly: by sketches, for which new ones are read.
+    """Those of the old members that the new ones are measured against exactly: the nearest by their sketches.
 
-    What cannot be read is left to the measuring itself, which says why.
+    The new ones are read for that, and no old one. What cannot be read is left to the measuring itself, which says why.
     """
     with transaction(engine) as session:
         layers = _sync(session, family_id, new, options)
@@ -319,7 +324,9 @@ def _measure_one(
     if new < len(members) and projecting.store is not None:
         with transaction(engine) as session:
             digests = {revision: digest for revision, (digest, _) in _known(session, row).items()}
-        known = {i: digests[one.revision_id] for i, one in enumerate(members) if one.revision_id in digests and i >= new}
+        known = {
+            i: digests[one.revision_id] for i, one in enumerate(members) if one.revision_id in digests and i >= new
+        }
     found, sketch = projecting.measure(stream, _layer(row), tensors, new, known, _counting(row))
     with transaction(engine) as session:
         for index in sorted(found.unusable.keys() | reader.failed.keys()):

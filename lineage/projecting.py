@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lineage import rank
+from lineage.cluster import THRESHOLD
 from lineage.family import Layer, LayerKind
-from lineage.layer import NEAREST, RELATED, LayerMeasures, measure_layer
+from lineage.layer import NEAREST, LayerMeasures, measure_layer
 from lineage.sketching import LayerSketches
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ class Projecting:
         by_projections = layer.kind != LayerKind.VECTOR and self._projected(shape, tensors)
         if by_projections:
             project = [model for model in range(len(tensors)) if not self._kept(known.get(model), shape)]
-        sketches = LayerSketches(
-            counting, tensors, count=range(members), shape=shape, probes=probes, project=project
-        )
+        sketches = LayerSketches(counting, tensors, count=range(members), shape=shape, probes=probes, project=project)
         with closing(sketches):
             watched = sketches.watch(stream)
             found = measure_layer(watched, layer, tensors, members, self.memory, ranks=not by_projections)
@@ -88,7 +87,7 @@ class Projecting:
             if self.store is not None and taken is not None and model not in found.unusable:
                 self.store.keep(digest, shape, taken)
         ranks = rank.ranks(
-            projection, found.squared_distance, found.squared_norm, shape, nearest=NEAREST, related=RELATED
+            projection, found.squared_distance, found.squared_norm, shape, nearest=NEAREST, related=THRESHOLD**2
         )
         ranks[found.squared_distance == 0] = 0
         return replace(found, rank=ranks)

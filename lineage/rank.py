@@ -123,7 +123,7 @@ def sketch(matrix: torch.Tensor) -> torch.Tensor | None:
     return wide @ _probes(wide.shape[1], PROBES).to(wide.device)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _probes(length: int, count: int) -> torch.Tensor:
     """(length, count) float64; all matrices of a layer ask for the same."""
     generator = torch.Generator(device="cpu").manual_seed(SEED)
@@ -193,6 +193,10 @@ class Probes:
         """What they take in memory, for both precisions together."""
         return self.columns * self.count * 12
 
+    def draw(self) -> None:
+        """Draw them, before several threads ask for them."""
+        _narrow_probes(self.columns, self.count)
+
     def project(self, values: torch.Tensor, dtype: str, start: int) -> RowsPiece:
         """Of elements [start, start + len(values)) of a matrix, row by row, as they are stored.
 
@@ -220,7 +224,7 @@ class Probes:
         return RowsPiece(first, found, powers, _mantissas(decoded) if wide else 0)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _narrow_probes(length: int, count: int) -> torch.Tensor:
     return _probes(length, count).float()
 

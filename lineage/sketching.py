@@ -63,6 +63,8 @@ class LayerSketches:
         self._probes = probes
         self._count = set(count)
         self._rolls = {model: _Roll(shape[0]) for model in project}
+        if probes is not None and self._rolls:
+            probes.draw()
         self._number = {model: number for number, model in enumerate(self._rolls)}
         self._begun: set[int] = set()
         self._done: set[int] = set()

@@ -16,8 +16,8 @@ WINDOW = 1 << 16  # elements of a layer that are looked at: cost and memory stay
 _FEWEST_ROWS = 16
 _NO_SCATTER = 1e-13  # relative to the sum of products: below it the scatter is rounding
 _MODELS_AT_ONCE = 64
-_PRODUCTS_AT_ONCE = 1 << 18
-_ELEMENTS_AT_ONCE = 1 << 18
+_PRODUCTS_AT_ONCE = 1 << 16
+_ELEMENTS_AT_ONCE = 1 << 16
 
 Mapped = Callable[[Callable[[int], None], int], object]
 
@@ -84,7 +84,10 @@ def _scatters(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     tiny = torch.finfo(torch.float64).tiny
     step = max(1, min(_PRODUCTS_AT_ONCE // (shape[0] * shape[1]), _ELEMENTS_AT_ONCE // (max(shape) * a.shape[2])))
     for first in range(0, a.shape[1], step):
-        here, there = (x[:, first : first + step].transpose(0, 1).double().contiguous() for x in (a, b))
+        here, there = (
+            x[:, first : first + step].transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
+            for x in (a, b)
+        )
         gram = torch.matmul(here, there.transpose(1, 2))  # (step, A, B)
         squares_a, squares_b = ((x * x).sum(dim=2).clamp(min=tiny) for x in (here, there))  # (step, models)
         of_a += squares_a.sum(dim=0)

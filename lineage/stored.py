@@ -8,7 +8,8 @@ import numpy as np
 
 from db import measurements
 from lineage.family import FamilyMeasures, Layer, LayerKind
-from lineage.measure import METRIC_VERSION, unpack
+from lineage.measure import METRIC_VERSION, unpack, unpack_sketches
+from lineage.sketch import estimates, relative_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,10 @@ _NUMBERS = ("squared_norm", "variance", "kurtosis")
 
 
 def load_measures(session: Session, family_id: int) -> FamilyMeasures:
-    """All measures of the current members of a family that were measured whole and have no failure since."""
+    """All measures of the current members of a family that were measured whole and have no failure since.
+
+    Pairs that no batch measured are estimated from the members' sketches, and marked.
+    """
     batches = {batch.id: batch for batch in measurements.batches(session, family_id, METRIC_VERSION)}
     failed = measurements.failed_members(session, family_id)
     whole = {one for batch in batches.values() if batch.finished_at for one in batch.members if one not in batch.lost}
@@ -34,6 +38,9 @@ def load_measures(session: Session, family_id: int) -> FamilyMeasures:
     place = {layer: index for index, (_, layer) in enumerate(rows)}
     named = {layer.id: Layer(layer.name, tuple(layer.shape), LayerKind(layer.kind)) for _, layer in stored}
     arrays = _Arrays(len(rows), members)
+    for batch in batches.values():
+        if batch.finished_at is not None:
+            arrays.cover(batch)
     for measures, layer in stored:
         arrays.take(measures, batches[measures.batch_id], place[layer.id])
     return arrays.measures(tuple(named[layer] for _, layer in rows))
@@ -53,6 +60,16 @@ class _Arrays:
         self._squared = np.full(pairs, np.nan)
         self._slope = np.full(pairs, np.nan, dtype=np.float32)
         self._rank = np.full(pairs, -1, dtype=np.int32)
+        self._unmeasured = ~np.eye(len(members), dtype=np.bool_)
+        self._sketches: list[dict[int, NDArray[np.float64]]] = [{} for _ in range(layers)]
+        self._error = np.zeros(layers)
+
+    def cover(self, batch: MeasureBatch) -> None:
+        """The pairs that a batch measured."""
+        new = [self._place[one] for one in batch.members if one in self._place and one not in batch.lost]
+        old = [self._place[one] for one in batch.against if one in self._place and one not in batch.lost]
+        for here, there in ((new, new), (new, old), (old, new)):
+            self._unmeasured[np.ix_(here, there)] = False
 
     def take(self, row: LayerMeasures, batch: MeasureBatch, layer: int) -> None:
         """Take one layer of one batch."""
@@ -68,6 +85,9 @@ class _Arrays:
         self._spread(self._squared[layer], unpack(row.squared_distance, *sizes, "<f8"), new, old, 1)
         self._spread(self._slope[layer], unpack(row.slope, *sizes, "<f4"), new, old, -1)
         self._spread(self._rank[layer], unpack(row.rank, *sizes, "<i2"), new, old, 1)
+        if self._unmeasured.any():
+            sketches = unpack_sketches(row.sketch, len(batch.members))
+            self._sketches[layer].update((member, sketches[index]) for index, member in new if sketches.shape[1])
 
     @staticmethod
     def _spread(
@@ -92,6 +112,8 @@ class _Arrays:
 
     def measures(self, layers: tuple[Layer, ...]) -> FamilyMeasures:
         """The filled arrays. A member at no distance from itself has a zero there, unless it lacks the layer."""
+        for layer in range(len(layers)):
+            self._estimate(layer)
         index = np.arange(len(self._members))
         here = self._count > 0
         self._squared[:, index, index] = np.where(here, 0.0, np.nan)
@@ -109,4 +131,21 @@ class _Arrays:
             squared_norm=self._numbers["squared_norm"],
             variance=self._numbers["variance"],
             kurtosis=self._numbers["kurtosis"],
+            estimated=self._unmeasured if self._unmeasured.any() else None,
+            estimate_error=self._error if self._unmeasured.any() else None,
         )
+
+    def _estimate(self, layer: int) -> None:
+        """Fill in the pairs that no batch measured. What is not equal is not at distance 0, however near it seems."""
+        sketches = self._sketches[layer]
+        having = sorted(member for member in sketches if self._count[layer, member] > 0)
+        if not having:
+            return
+        values = np.stack([sketches[member] for member in having])
+        self._error[layer] = relative_error(values.shape[1])
+        pairs = np.ix_(having, having)
+        codes: dict[bytes, int] = {}
+        code = np.array([codes.setdefault(self._digest[layer][member], len(codes)) for member in having])
+        found = np.maximum(estimates(values, values), np.finfo(np.float64).tiny)
+        found = np.where(code[:, None] == code[None, :], 0.0, (found + found.T) / 2)
+        self._squared[layer][pairs] = np.where(self._unmeasured[pairs], found, self._squared[layer][pairs])

@@ -165,6 +165,11 @@ class LayerStream:
         """function(0) ... function(count - 1), computed by the workers."""
         return list(self._workers.map(function, range(count)))
 
+    @property
+    def held(self) -> int:
+        """Bytes of the buffers that are kept for the next layer."""
+        return sum(len(buffer) for buffer in self._free)
+
     def release(self) -> None:
         """Give the buffers' memory back."""
         self._free.clear()

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
 
-    from hublineage.hub.repository import Folder, Repository
+    from hublineage.hub.folder import Folder
+    from hublineage.hub.repository import Repository
 
 BRANCHES = ("main", "refs/heads/main", "HEAD")
 _SUBPATHS = ("refs", "revision", "commits", "tree", "paths-info", "resolve")

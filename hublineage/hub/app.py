@@ -18,8 +18,8 @@ from hublineage.hub import listing, parameters, replies, rows
 from hublineage.hub.access import BRANCHES, Access
 from hublineage.hub.fault_middleware import FaultMiddleware
 from hublineage.hub.files import Signer, file_response
+from hublineage.hub.folder import Folder
 from hublineage.hub.quotas import QuotaMiddleware, Quotas
-from hublineage.hub.repository import Folder
 from hublineage.hub.rows import View
 
 if TYPE_CHECKING:

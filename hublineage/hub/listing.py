@@ -14,7 +14,8 @@ from hublineage.hub.rows import FIELDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hublineage.hub.repository import Folder, Repository
+    from hublineage.hub.folder import Folder
+    from hublineage.hub.repository import Repository
     from hublineage.hub.rows import View
 
 SORTS = ("createdAt", "downloads", "lastModified", "likes", "trendingScore")

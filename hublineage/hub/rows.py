@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from hublineage.hub.content import StoredFile
-    from hublineage.hub.repository import Folder, Repository
+    from hublineage.hub.folder import Folder
+    from hublineage.hub.repository import Repository
     from hublineage.hub.snapshot import Snapshot
 
 Row = dict[str, Any]

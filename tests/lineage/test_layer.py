@@ -299,7 +299,7 @@ def test_the_path_for_devices_finds_what_the_processor_finds(seed: int, new: int
     parts = (Part(slice(0, 2), "F16", values[:2]), Part(slice(2, 5), "F32", values[2:].float()))
     block = Block(0, 5_000, 5, parts, (3,))
     forms_of = [forms("F16") if row < 2 else forms("F32") for row in range(new)]
-    work = Work(5, new, torch.device("cpu"))
+    work = Work(5, new, torch.device("cpu"), 256)
     one, other = work.measure(block, work.pilot(block), forms_of), work.measure_on_device(block, forms_of)
     assert one.bad.tolist() == other.bad.tolist() == [bad, False, False, True, False]
     assert one.hashes == other.hashes

@@ -51,7 +51,7 @@ def test_every_format_is_decoded(dtype: str) -> None:
         values = values.clamp(max=1)
     stored = values.to(kind)
     reader, places = builders.in_memory([stored, torch.zeros(7)])
-    bench = kernel.Bench(2, 1)
+    bench = kernel.Bench(2, 1, 256)
     with layer_stream(reader) as stream:
         (found,) = stream.each(places, 7, STRIDE, lambda _: lambda block: bench.decode(block, 1, 6).clone())
     assert torch.equal(found[0], values[1:])

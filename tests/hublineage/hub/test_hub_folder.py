@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from db.errors import NothingToDo, UsageError
 from hublineage.hub.card import card_data, jsonable
-from hublineage.hub.repository import Folder
+from hublineage.hub.folder import Folder
 from hublineage.hub.server import HubServer
 from hublineage.hub.sidecar import parse_sidecar
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from hublineage.hub import repository as repository_module
-from hublineage.hub.repository import Folder
+from hublineage.hub import folder as folder_module
+from hublineage.hub.folder import Folder
 from hublineage.hub.server import HubServer
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def root(write_model: WriteModel, tmp_path: Path) -> Path:
 def test_a_folder_that_does_not_change_is_one_snapshot(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(root)
     first = folder.snapshot()
-    monkeypatch.setattr(repository_module, "scan", None)
-    monkeypatch.setattr(repository_module, "read_sidecar", None)
+    monkeypatch.setattr(folder_module, "scan", None)
+    monkeypatch.setattr(folder_module, "read_sidecar", None)
     assert folder.snapshot() is first
     assert folder.find("org/m1") is first.by_name["org/m1"]
 

@@ -1,0 +1,76 @@
+"""What the commands share: settings and database, the sources that are meant, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from sqlalchemy import Engine
+
+from crawler.folder import FolderSource
+from crawler.source import Query
+from db.errors import NothingToDo, UsageError
+from hublineage import job
+from hublineage.database import database
+from hublineage.settings import Settings, read_settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every command works with."""
+
+    settings: Settings
+    engine: Engine
+
+
+@contextmanager
+def working(data_dir: Path | None, **settings: Any) -> Iterator[Context]:
+    """The settings, those that the command line says over those of the environment, and the database of a command."""
+    said = {name: value for name, value in {"data_dir": data_dir, **settings}.items() if value is not None}
+    chosen = read_settings(**said)
+    with database(chosen) as engine:
+        yield Context(chosen, engine)
+
+
+def source_name(folder: Path | None, endpoint: str | None, query: Query, *, whole: bool = False) -> str:
+    """The name of the source that is meant; `whole`: all of a Hub may be."""
+    if folder is not None and endpoint is not None:
+        raise UsageError("--folder and --endpoint name two sources; one at a time")
+    if folder is not None:
+        return FolderSource(folder).name
+    if query == Query() and endpoint is None and not whole:
+        raise UsageError(
+            "the whole Hub is a great deal: say --author, --search, --tag, --architecture, --id or --limit, "
+            "or crawl --list-only"
+        )
+    return (endpoint or read_settings().endpoint).rstrip("/")
+
+
+def crawled_sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[str, int]]:
+    """Names and ids of the sources that were crawled: of the one that is named, or of all of them."""
+    known = job.known_sources(engine)
+    if folder is not None or endpoint is not None:
+        name = source_name(folder, endpoint, Query(limit=1))
+        if name not in known:
+            raise UsageError(f"{name} was not crawled yet: hublineage crawl comes first")
+        return [(name, known[name])]
+    if not known:
+        raise NothingToDo("the catalogue is empty: hublineage crawl comes first")
+    return sorted(known.items())
+
+
+def print_json(value: Any) -> None:
+    """Print a result for programs."""
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
+
+
+def console() -> Console:
+    """Where results for people are printed."""
+    return Console(width=None if sys.stdout.isatty() else 140)
