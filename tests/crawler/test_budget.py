@@ -23,7 +23,7 @@ from crawler.rate_limit import Bucket
 from db.engine import transaction
 from db.quotas import Grant, QuotaStatus, status_rows
 
-ENDPOINT = "https://hub.example"
+ENDPOINT = "https://huggingface.co"
 ROOT = Path(__file__).parent.parent.parent
 # A worker: takes permits until it has to wait, and prints how many it got.
 WORKER = """
@@ -38,7 +38,7 @@ class Full(Exception):
 def full(seconds, bucket):
     raise Full
 
-budget = shared_budget(connect(sys.argv[1]), "https://hub.example", None, on_wait=full)
+budget = shared_budget(connect(sys.argv[1]), "https://huggingface.co", None, on_wait=full)
 taken = 0
 print("ready", flush=True)
 sys.stdin.readline()

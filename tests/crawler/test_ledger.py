@@ -16,7 +16,7 @@ from crawler.ledger import ANONYMOUS, Ledger, OwnLedger, SharedLedger, account_o
 from crawler.rate_limit import Bucket, Report
 from db.quotas import DEAD, ROUNDING
 
-ENDPOINT = "https://hub.example"
+ENDPOINT = "https://huggingface.co"
 Pass = Callable[[float], None]
 
 
@@ -235,3 +235,16 @@ def test_an_account_is_a_digest_that_does_not_tell_the_token() -> None:
     assert account_of(None) == account_of("") == ANONYMOUS
     assert len(account_of("hf_secret")) == 12
     assert account_of("hf_secret") != account_of("hf_other")
+
+
+def test_a_hub_that_tells_no_quota_has_none(engine: Engine) -> None:
+    ledger = SharedLedger(engine, "https://mirror.example", ANONYMOUS, 0.5)
+    for _ in range(60):
+        assert ledger.lease("api", 10).permits == 10
+
+
+def test_a_hub_that_tells_its_quota_late_is_believed(engine: Engine) -> None:
+    ledger = SharedLedger(engine, "https://mirror.example", ANONYMOUS, 0.5)
+    assert ledger.lease("api", 10).permits == 10
+    ledger.learn("api", Report(quota=40, window=300.0, remaining=29, reset=200.0), blocked=None, elapsed=0.1)
+    assert sum(ledger.lease("api", 10).permits for _ in range(20)) <= 10
