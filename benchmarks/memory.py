@@ -4,8 +4,8 @@
 
 Each family is `gib` GiB of float16 files, all members together, with embeddings too large for any block. It is crawled
 and measured in a process of its own whose resident memory is sampled; what a process takes that does the same with two
-models of a few numbers is subtracted: interpreter, torch, connections, libraries' own buffers. The embedded server is a process beside it and not counted. Exits with 1 where the setting was
-exceeded.
+models of a few numbers is subtracted: interpreter, torch, connections, libraries' own buffers. The embedded server is
+a process beside it and not counted. Exits with 1 where the setting was exceeded.
 """
 
 from __future__ import annotations

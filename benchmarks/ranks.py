@@ -1,8 +1,8 @@
 """Ranks of merged LoRA differences, found exactly and fast: `python -m benchmarks.ranks`.
 
-Prints Markdown rows. First, for children of known rank in three formats and three shapes, what `lineage.rank` finds from
-projections and from the whole difference, beside numpy's default tolerance. Then the time for a 4096 x 4096 difference
-against `torch.linalg.svdvals` of the same difference, on the same threads: from kept projections (which is what any pair
+Prints Markdown rows. First, for children of known rank in three formats and three shapes, what `lineage.rank` finds
+from projections and from the whole difference, beside numpy's default tolerance. Then the time for a 4096 x 4096
+difference against `torch.linalg.svdvals` of it, on the same threads: from kept projections (which is what any pair
 after the first costs), with the projections of both matrices to be taken first, and from the whole difference.
 """
 
@@ -112,8 +112,9 @@ def exactness(share: float, seeds: int) -> None:
                     full[name] += way(parent, trained) == min(shape)
                 if not wrong:
                     wrong = ", ".join(f"{by_numpy(one, other)} for {of}" for one, other, of in asked[:5:2])
+            both = f"{full['projections']} and {full['whole']} of {seeds}"
             print(f"| {dtype} | {shape[0]} x {shape[1]} | {pairs} | 4 to 64, sums 12 to 128 | {right['projections']}"
-                  f" | {right['whole']} | {full['projections']} and {full['whole']} of {seeds} | {wrong} |", flush=True)  # fmt: skip
+                  f" | {right['whole']} | {both} | {wrong} |", flush=True)  # fmt: skip
 
 
 def speed(size: int, repeats: int) -> bool:
@@ -127,12 +128,12 @@ def speed(size: int, repeats: int) -> bool:
     start = time.perf_counter()
     values = torch.linalg.svdvals(difference)
     slow = time.perf_counter() - start
-    print(f"\n{size} x {size}, bfloat16, true rank 16, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f};"
-          f" svdvals of the float32 difference: {slow:.1f} s, once\n")  # fmt: skip
+    print(f"\n{size} x {size}, bfloat16, true rank 16, {torch.get_num_threads()} threads, load"
+          f" {os.getloadavg()[0]:.1f}; svdvals of the float32 difference: {slow:.1f} s, once\n")  # fmt: skip
     print("| way | rank | seconds: median (least - most) | times as fast as svdvals |\n|---|---|---|---|")
     tolerance = float(values[0]) * size * torch.finfo(torch.float32).eps
     print(f"| svdvals, numpy's default tolerance | {int((values > tolerance).sum())} | {slow:.2f} | 1 |")
-    ways = {
+    ways: dict[str, Callable[[], int]] = {
         "kept projections": lambda: from_projections(parent, child),
         "two projections taken first": lambda: rank.projected_rank(
             project(parent.values, "BF16"), project(child.values, "BF16"), shape

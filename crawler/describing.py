@@ -25,6 +25,7 @@ from db.errors import Failure, RangeNotHonoured, RepositoryUnavailable, SourceUn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 

@@ -99,6 +99,7 @@ def crawl(
             crawls.set_described(session, waiting)
     with exclusive(engine, f"settle {source.name}"):
         with transaction(engine) as session:
+            catalogue.share_layouts(session, found.source_id)
             assign_families(session, found.source_id)
         settle_declared(engine, source, found.source_id, look=options.describe, report=looking_up)
     return Crawled(found.source_id, found.kind, found.listed, described, found.removed)

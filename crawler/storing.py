@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from crawler.declared import declared_parents
-from crawler.weights import looks_like_weights
+from crawler.weights import likely_weights
 from db import catalogue, declared, failures
 from db.engine import transaction
 from db.listing import store_rows
@@ -122,8 +122,8 @@ def weights_digest(details: Details, found: Description) -> bytes | None:
     The weights are the files whose headers were read, else all files that look like some: so the copies of what is
     gated, or of a format that is not loaded, are known too.
     """
-    weights = [file for file in details.files if file.path in found.headers]
-    weights = weights or [file for file in details.files if looks_like_weights(file.path)]
+    paths = found.headers.keys() or likely_weights([file.path for file in details.files])
+    weights = [file for file in details.files if file.path in paths]
     for hashes in ([file.sha256 for file in weights], [file.xet_hash for file in weights]):
         if hashes and all(hashes):
             return hashlib.sha256("\n".join(sorted({one or "" for one in hashes})).encode()).digest()

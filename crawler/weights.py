@@ -47,10 +47,15 @@ def weight_files(paths: Collection[str]) -> WeightFiles:
     raise WeightsMissing("the repository holds no weights")
 
 
-def looks_like_weights(path: str) -> bool:
-    """Whether a file of this name holds weights in any format, loaded by us or not; the state of a training is none."""
-    name = path.rpartition("/")[2]
-    return name.endswith((".safetensors", *_PICKLES)) and not name.startswith(_STATE)
+def likely_weights(paths: Collection[str]) -> set[str]:
+    """The weights by their names alone: safetensors at the top, else all files of any format, loaded by us or not.
+
+    The state of a training is none.
+    """
+    found = {path for path in paths if path.endswith((".safetensors", *_PICKLES))}
+    found = {path for path in found if not path.rpartition("/")[2].startswith(_STATE)}
+    top = {path for path in found if path.endswith(".safetensors") and "/" not in path}
+    return top or found
 
 
 def _whole_set(top: list[str]) -> tuple[str, ...]:

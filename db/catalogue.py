@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import case, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.models import Alias, Family, File, Layout, Repository, Revision, SourceRow, TensorSpecRow
@@ -127,6 +127,36 @@ def content_of(session: Session, source: str, model: str, sha: str, path: str) -
     )
     row = session.execute(query).first()
     return (row[0], row[1]) if row is not None and row[0] is not None and row[1] is not None else None
+
+
+_SHARE_LAYOUTS = """
+WITH twins AS (
+    SELECT copy.id AS copy_id, min(original.id) AS original_id
+    FROM repositories AS here
+    JOIN revisions AS copy ON copy.id = here.current_revision_id
+    JOIN revisions AS original ON original.weights_digest = copy.weights_digest
+    JOIN repositories AS there ON there.id = original.repository_id AND there.source_id = here.source_id
+    WHERE here.source_id = :source AND copy.weights = 'failed' AND original.weights IN ('safetensors', 'adapter')
+    GROUP BY copy.id
+), shared AS (
+    UPDATE files SET layout_id = known.layout_id
+    FROM twins JOIN files AS known ON known.revision_id = twins.original_id AND known.layout_id IS NOT NULL
+    WHERE files.revision_id = twins.copy_id AND files.sha256 = known.sha256
+    RETURNING files.revision_id
+)
+UPDATE revisions SET weights = original.weights
+FROM twins JOIN revisions AS original ON original.id = twins.original_id
+WHERE revisions.id = twins.copy_id AND revisions.id IN (SELECT revision_id FROM shared)
+RETURNING revisions.id
+"""
+
+
+def share_layouts(session: Session, source: int) -> int:
+    """Give revisions whose headers could not be read those of an exact copy, as the files' hashes tell.
+
+    So the copy of a model that is gated takes part under the original's measures. Returns how many there were.
+    """
+    return len(session.scalars(text(_SHARE_LAYOUTS), {"source": source}).all())
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
@@ -23,7 +24,7 @@ from db.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -195,10 +196,49 @@ def store_layer(session: Session, batch_id: int, layer_id: int, columns: Mapping
     session.execute(statement.on_conflict_do_nothing())
 
 
-def load_layers(session: Session, family_id: int, metric_version: int) -> list[tuple[LayerMeasures, FamilyLayer]]:
-    """Every stored layer of every finished batch of a family, by batch and layer."""
+@dataclass(frozen=True)
+class LayerRow:
+    """What inference needs of one layer of one batch; the columns are those of `layer_measures`."""
+
+    batch_id: int
+    layer_id: int
+    count: list[int]
+    zeros: list[int]
+    squared_norm: list[float]
+    variance: list[float]
+    kurtosis: list[float]
+    digest: list[bytes]
+    squared_distance: bytes
+    slope: bytes
+    rank: bytes
+    sketch: bytes
+
+
+def family_layers(session: Session, family_id: int) -> list[FamilyLayer]:
+    """The layers of a family, in order."""
+    query = select(FamilyLayer).where(FamilyLayer.family_id == family_id).order_by(FamilyLayer.position)
+    return list(session.scalars(query))
+
+
+def stored_layers(session: Session, family_id: int, metric_version: int) -> set[int]:
+    """The layers of which a finished batch of the family has measures."""
+    query = select(LayerMeasures.layer_id).join(MeasureBatch, MeasureBatch.id == LayerMeasures.batch_id)
+    finished = MeasureBatch.finished_at.is_not(None)
+    return set(
+        session.scalars(
+            query.where(MeasureBatch.family_id == family_id, MeasureBatch.metric_version == metric_version, finished)
+        )
+    )
+
+
+def load_layers(session: Session, family_id: int, metric_version: int) -> Iterator[LayerRow]:
+    """Every stored layer of every finished batch of a family, by batch and layer, one after another.
+
+    Gigabytes may come: each row is asked for by itself, and in the driver's binary format, as bytes would come as
+    twice as much text.
+    """
     query = (
-        select(LayerMeasures, FamilyLayer)
+        select(LayerMeasures.batch_id, LayerMeasures.layer_id)
         .join(MeasureBatch, MeasureBatch.id == LayerMeasures.batch_id)
         .join(FamilyLayer, FamilyLayer.id == LayerMeasures.layer_id)
         .where(
@@ -208,7 +248,14 @@ def load_layers(session: Session, family_id: int, metric_version: int) -> list[t
         )
         .order_by(LayerMeasures.batch_id, FamilyLayer.position)
     )
-    return [(measures, layer) for measures, layer in session.execute(query)]
+    places = session.execute(query).all()
+    driver = session.connection().connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101  # the only driver there is
+    columns = ", ".join(f'"{field.name}"' for field in fields(LayerRow))
+    wanted = f"SELECT {columns} FROM layer_measures WHERE batch_id = %s AND layer_id = %s"  # noqa: S608  # field names
+    for batch, layer in places:
+        (row,) = driver.execute(wanted.encode(), (batch, layer), binary=True).fetchall()
+        yield LayerRow(*row)
 
 
 def load_sketches(

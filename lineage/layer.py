@@ -29,6 +29,7 @@ _RELATED = 0.7**2  # squared relative distance beyond which a difference is not 
 _UNUSABLE = "holds NaN, infinity or numbers beyond 1e60"
 _SMALLEST_SIDE = 2  # a matrix with a single row or column has no rank worth the name
 _COLUMNS = ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
+_RESERVE = 48 << 20  # bytes that the allocator keeps of what it is given back, and that libraries keep for themselves
 _LITTLE = 16  # the share of the memory that buffers may keep while ranks and slopes are measured
 _FEWEST = 256  # elements of each model on a thread's bench, however many models
 _BYTES_PER_PAIR = 96  # Gram matrices and distances of the blocks in flight
@@ -70,13 +71,14 @@ def measure_layer(  # what is measured, of what, and within what
 
     Without `ranks` none are measured.
     """
+    memory -= min(memory // 2, _RESERVE)
     if layer.kind == LayerKind.BUFFER:
         return _measure_buffer(stream, layer, tensors, members, memory)
     rows, columns = _matrix_shape(layer)
     models = len(tensors)
     matrix = layer.kind != LayerKind.VECTOR and min(rows, columns) >= _SMALLEST_SIDE
-    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, a quarter for the blocks, and
-    # the last for what libraries load and their buffers; a difference and its factors come after the blocks.
+    # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, a quarter for the blocks,
+    # and the last for what is computed on the way; a difference and its factors come after the blocks.
     fits = layer.size * models * _Kept.itemsize(tensors) <= memory // 4 and layer.size * 8 * 3 <= memory // 2
     whole = _Kept(tensors, 0, rows, columns) if matrix and fits and ranks else None
     seen = _Kept(tensors, *slope.window(rows, columns, memory // (16 * models))) if matrix else None

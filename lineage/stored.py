@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from db.models import LayerMeasures, MeasureBatch
+    from db.measurements import LayerRow
+    from db.models import MeasureBatch
 
 _NUMBERS = ("squared_norm", "variance", "kurtosis")
 
@@ -33,17 +34,18 @@ def load_measures(session: Session, family_id: int) -> FamilyMeasures:
     measured = whole - failed.keys()
     current = [member.revision_id for member in measurements.members(session, family_id)]
     members = tuple(one for one in current if one in measured)
-    stored = measurements.load_layers(session, family_id, METRIC_VERSION)
-    rows = sorted({(layer.position, layer.id) for _, layer in stored})
-    place = {layer: index for index, (_, layer) in enumerate(rows)}
-    named = {layer.id: Layer(layer.name, tuple(layer.shape), LayerKind(layer.kind)) for _, layer in stored}
-    arrays = _Arrays(len(rows), members)
+    rows = {row.id: row for row in measurements.family_layers(session, family_id)}
+    stored = measurements.stored_layers(session, family_id, METRIC_VERSION)
+    place = {layer: index for index, layer in enumerate(layer for layer in rows if layer in stored)}
+    arrays = _Arrays(len(place), members)
     for batch in batches.values():
         if batch.finished_at is not None:
             arrays.cover(batch)
-    for measures, layer in stored:
-        arrays.take(measures, batches[measures.batch_id], place[layer.id])
-    return arrays.measures(tuple(named[layer] for _, layer in rows))
+    for measures in measurements.load_layers(session, family_id, METRIC_VERSION):
+        arrays.take(measures, batches[measures.batch_id], place[measures.layer_id])
+    return arrays.measures(
+        tuple(Layer(rows[one].name, tuple(rows[one].shape), LayerKind(rows[one].kind)) for one in place)
+    )
 
 
 class _Arrays:
@@ -71,16 +73,17 @@ class _Arrays:
         for here, there in ((new, new), (new, old), (old, new)):
             self._unmeasured[np.ix_(here, there)] = False
 
-    def take(self, row: LayerMeasures, batch: MeasureBatch, layer: int) -> None:
+    def take(self, row: LayerRow, batch: MeasureBatch, layer: int) -> None:
         """Take one layer of one batch."""
         new = [(index, self._place[one]) for index, one in enumerate(batch.members) if one in self._place]
         old = [(index, self._place[one]) for index, one in enumerate(batch.against) if one in self._place]
+        rows, here = [index for index, _ in new], [place for _, place in new]
+        self._count[layer, here] = np.array(row.count)[rows]
+        self._zeros[layer, here] = np.array(row.zeros)[rows]
+        for name in _NUMBERS:
+            self._numbers[name][layer, here] = np.array(getattr(row, name), dtype=np.float64)[rows]
         for index, member in new:
-            self._count[layer, member] = row.count[index]
-            self._zeros[layer, member] = row.zeros[index]
-            self._digest[layer][member] = bytes(row.digest[index])
-            for name in _NUMBERS:
-                self._numbers[name][layer, member] = getattr(row, name)[index]
+            self._digest[layer][member] = row.digest[index]
         sizes = len(batch.members), len(batch.against)
         self._spread(self._squared[layer], unpack(row.squared_distance, *sizes, "<f8"), new, old, 1)
         self._spread(self._slope[layer], unpack(row.slope, *sizes, "<f4"), new, old, -1)
@@ -99,16 +102,26 @@ class _Arrays:
     ) -> None:
         """Write packed pair numbers into a symmetric (sign 1) or antisymmetric (sign -1) matrix."""
         against, own = packed
-        rows, columns = [index for index, _ in new], [index for index, _ in old]
-        here, there = [place for _, place in new], [place for _, place in old]
-        block = against[np.ix_(rows, columns)]
-        pairs[np.ix_(here, there)] = block
-        pairs[np.ix_(there, here)] = sign * block.T
         size = against.shape[0]
+        rows, here = (
+            np.array([index for index, _ in new], dtype=np.intp),
+            np.array([place for _, place in new], np.intp),
+        )
+        if old:
+            columns, there = np.array(old, dtype=np.intp).T
+            block = against[np.ix_(rows, columns)]
+            pairs[np.ix_(here, there)] = block
+            pairs[np.ix_(there, here)] = sign * block.T
         square = np.zeros((size, size), dtype=own.dtype)
-        square[np.triu_indices(size, 1)] = own
+        first = 0
+        for row in range(size - 1):  # a slice at a time: much faster than by an index of all pairs
+            square[row, row + 1 :] = own[first : first + size - row - 1]
+            first += size - row - 1
         square += sign * square.T
-        pairs[np.ix_(here, here)] = square[np.ix_(rows, rows)]
+        if len(rows) == size > 0 and (np.diff(here) == 1).all():
+            pairs[here[0] : here[0] + size, here[0] : here[0] + size] = square
+        else:
+            pairs[np.ix_(here, here)] = square[np.ix_(rows, rows)]
 
     def measures(self, layers: tuple[Layer, ...]) -> FamilyMeasures:
         """The filled arrays. A member at no distance from itself has a zero there, unless it lacks the layer."""

@@ -301,6 +301,9 @@ def test_copies_are_known_by_their_hashes_also_where_files_are_closed(engine: En
     run(engine, hub)
     copies = rows(engine, "SELECT model, copy_of, copies FROM hublineage.copies ORDER BY model")
     assert copies == [("org/closed-copy", "org/model-1", 3), ("org/copy", "org/model-1", 3)]
+    families = "SELECT count(DISTINCT family) FROM hublineage.models WHERE model IN ('org/closed-copy', 'org/model-1')"
+    assert rows(engine, families) == [(1,)]
+    assert rows(engine, "SELECT weights FROM hublineage.models WHERE model = 'org/closed-copy'") == [("safetensors",)]
 
 
 def test_a_former_name_of_a_parent_is_looked_up_once(engine: Engine, hub: Hub) -> None:

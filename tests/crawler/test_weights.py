@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.weights import WeightFiles, weight_files
+from crawler.weights import WeightFiles, likely_weights, weight_files
 from db.errors import WeightsMissing
 
 
@@ -44,3 +44,13 @@ def test_what_is_there_instead_is_said(paths: list[str], words: str) -> None:
     with pytest.raises(WeightsMissing) as caught:
         weight_files(paths)
     assert words in str(caught.value)
+
+
+def test_what_is_likely_to_be_weights_is_told_by_names() -> None:
+    assert likely_weights(["README.md", "model.safetensors", "pytorch_model.bin"]) == {"model.safetensors"}
+    assert likely_weights(["pytorch_model.bin", "training_args.bin", "onnx/model.onnx"]) == {
+        "pytorch_model.bin",
+        "onnx/model.onnx",
+    }
+    assert likely_weights(["unet/model.safetensors"]) == {"unet/model.safetensors"}
+    assert likely_weights(["optimizer.pt", "README.md"]) == set()
