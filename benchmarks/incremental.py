@@ -142,7 +142,7 @@ def growth(scratch: Path, sizes: Sequence[int], neighbours: int) -> None:
     """Rows: what one model more costs families of these sizes, measured exactly and by sketches."""
     one = sum(int(np.prod(shape)) for shape in SHAPES.values()) * 4
     for name, chosen in (("exactly", EXACT), ("by sketches", Options(exact_members=1, exact_neighbours=neighbours))):
-        house = House(scratch / f"growth-{name}-db", scratch / f"growth-{name}")
+        house = House(scratch / f"growth-{name[:2]}-db", scratch / f"growth-{name[:2]}")
         generator = torch.Generator().manual_seed(0)
         models: list[dict[str, torch.Tensor]] = []
         try:

@@ -29,7 +29,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from benchmarks.soak_catalogue import catalogue, differences, pending
 from benchmarks.soak_hub import SoakHub
@@ -56,6 +56,11 @@ class Soak:
     kills: int = 2
     seed: int = 0
 
+    @property
+    def page(self) -> int:
+        """Repositories that are listed at a time: few, so that there are many pages."""
+        return max(self.repositories // 40, 2)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -73,43 +78,28 @@ class Result:
     rows: dict[str, int]  # of the undisturbed catalogue
 
 
-def soak(plan: Soak, folder: Path) -> Result:
-    """Run it in a folder: the models, two databases and the workers' words stay there."""
+def soak(plan: Soak, folder: Path, databases: tuple[str, str]) -> Result:
+    """Run it on two empty databases, the second for the undisturbed crawl; models and words stay in the folder."""
     kinds = write_hub(folder / "models", plan.repositories, plan.seed)
     print(f"{plan.repositories} repositories: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}")
-    address = embedded.start(folder / "data")
-    try:
-        other = _second_database(address)
-        with SoakHub(folder / "models") as hub:
-            hub.disturb(plan.share, plan.seed)
-            begun = time.perf_counter()
-            with _open(address) as engine:
-                schema.upgrade(engine)
-                passes, exits, peak = _disturbed(plan, hub.url, address, engine, folder)
-                seconds = time.perf_counter() - begun
-                requests, struck = hub.calm()
-                found = catalogue(engine)
-            begun = time.perf_counter()
-            worker = Worker(hub.url, other, folder / "undisturbed")
-            if worker.wait() != 0:
-                raise RuntimeError(f"the undisturbed crawl failed: {worker.words()}")
-            undisturbed_seconds = time.perf_counter() - begun
-            undisturbed_requests, _ = hub.calm()
-            with _open(other) as engine:
-                expected = catalogue(engine)
-    finally:
-        embedded.stop(folder / "data")
+    with SoakHub(folder / "models") as hub, _open(databases[0]) as engine, _open(databases[1]) as other:
+        schema.upgrade(engine)
+        hub.disturb(plan.share, plan.seed)
+        begun = time.perf_counter()
+        passes, exits, peak = _disturbed(plan, hub.url, databases[0], engine, folder)
+        seconds = time.perf_counter() - begun
+        requests, struck = hub.calm()
+        begun = time.perf_counter()
+        worker = Worker(hub.url, databases[1], folder / "undisturbed", plan.page)
+        if worker.wait() != 0:
+            raise RuntimeError(f"the undisturbed crawl failed: {worker.words()}")
+        undisturbed_seconds = time.perf_counter() - begun
+        undisturbed_requests, _ = hub.calm()
+        found, expected = catalogue(engine), catalogue(other)
     return Result(
         differences(expected, found), passes, exits, seconds, undisturbed_seconds, requests, undisturbed_requests,
         struck, peak, {name: rows.total() for name, rows in expected.items()},
     )  # fmt: skip
-
-
-def _second_database(address: str) -> str:
-    name = f"{embedded.DATABASE}_undisturbed"
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return address.replace(f"/{embedded.DATABASE}?", f"/{name}?")
 
 
 @contextmanager
@@ -124,17 +114,18 @@ def _open(address: str) -> Iterator[Engine]:
 def _disturbed(plan: Soak, url: str, address: str, engine: Engine, folder: Path) -> tuple[int, Counter[int], int]:
     """Crawl until nothing is pending: passes, exit codes, and the most memory of a worker."""
     draw = Random(f"kills/{plan.seed}")  # noqa: S311  # no secret
+    page = draw.randrange(2, 10)
     moments = [draw.uniform(0.1, 0.9) * plan.repositories for _ in range(plan.kills - 1)]
     exits: Counter[int] = Counter()
     peak = 0
     for number in range(1, MOST_PASSES + 1):
-        workers = [Worker(url, address, folder / f"pass-{number}-{one}") for one in range(plan.workers)]
+        workers = [Worker(url, address, folder / f"pass-{number}-{one}", plan.page) for one in range(plan.workers)]
         kills_listing, waiting = (plan.kills > 0, sorted(moments)) if number == 1 else (False, [])
         while any(worker.is_alive() for worker in workers):
             time.sleep(_LOOK_EVERY)
             peak = max(peak, *(worker.memory() for worker in workers))
             victim = None
-            if kills_listing and _count(engine, _PAGES) >= 2:
+            if kills_listing and _count(engine, _PAGES) >= page:
                 victim = next((worker for worker in workers if worker.is_alive() and worker.is_listing()), None)
                 kills_listing = victim is None
             elif waiting and _count(engine, _DESCRIBED) >= waiting[0]:
@@ -144,7 +135,7 @@ def _disturbed(plan: Soak, url: str, address: str, engine: Engine, folder: Path)
                 victim.kill()
                 name = f"pass-{number}-{len(workers)}"
                 print(f"killed a worker at {_count(engine, _PAGES)} pages, {_count(engine, _DESCRIBED)} described")
-                workers.append(Worker(url, address, folder / name))
+                workers.append(Worker(url, address, folder / name, plan.page))
         exits.update(worker.wait() for worker in workers)
         left = pending(engine)
         ends = dict(Counter(worker.wait() for worker in workers))
@@ -166,10 +157,19 @@ def _count(engine: Engine, query: str) -> int:
         return int(connection.scalar(text(query)) or 0)
 
 
+def another_database(address: str, name: str) -> str:
+    """The address of a new, empty database on the server of an address."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return make_url(address).set(database=name).render_as_string(hide_password=False)
+
+
 def report(result: Result) -> None:
     """Print what came of it."""
-    print(f"{result.requests} requests in {result.seconds:.0f} s and {result.passes} passes, {result.struck.total()} faults:"
-          f" {result.struck.total() / result.requests:.1%}")  # fmt: skip
+    share = result.struck.total() / result.requests
+    print(
+        f"{result.requests} requests in {result.seconds:.0f} s and {result.passes} passes, {share:.1%} of them spoilt:"
+    )
     print(", ".join(f"{kind} {result.struck[kind]}" for kind in sorted(result.struck)))
     print(f"undisturbed: {result.undisturbed_requests} requests in {result.undisturbed_seconds:.0f} s")
     print(f"exit codes {dict(result.exits)}, largest worker {result.peak / 2**20:.0f} MiB")
@@ -192,7 +192,12 @@ def main() -> int:
     kept = options.pop("keep")
     plan = Soak(**options)
     with tempfile.TemporaryDirectory(prefix="hublineage-soak-", ignore_cleanup_errors=True) as own:
-        result = soak(plan, kept or Path(own))
+        folder = kept or Path(own)
+        address = embedded.start(folder / "data")
+        try:
+            result = soak(plan, folder, (address, another_database(address, f"{embedded.DATABASE}_undisturbed")))
+        finally:
+            embedded.stop(folder / "data")
     report(result)
     return 1 if result.differences else 0
 

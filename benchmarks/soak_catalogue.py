@@ -17,12 +17,13 @@ JOIN revisions AS revision ON revision.id = it.revision_id
 JOIN repositories AS repository ON repository.id = revision.repository_id
 """
 
+# ruff: noqa: S608  # constants of this file
 # What each query answers must be the same. Left out: ids, times, numbers of attempts, names of families (the first
 # description of a family's members names it), and the crawls themselves.
 QUERIES = {
     "repositories": f"""
-        SELECT {_NAMED}, to_jsonb(repository) - 'id' - 'first_seen' - 'removed_at' - 'current_revision_id' - 'source_id',
-            repository.removed_at IS NULL, revision.sha
+        SELECT {_NAMED}, repository.removed_at IS NULL, revision.sha,
+            to_jsonb(repository) - 'id' - 'first_seen' - 'removed_at' - 'current_revision_id' - 'source_id'
         FROM repositories AS repository LEFT JOIN revisions AS revision ON revision.id = repository.current_revision_id
     """,
     "revisions": f"""
@@ -60,7 +61,7 @@ QUERIES = {
         FROM repository_changes AS it JOIN repositories AS repository ON repository.id = it.repository_id
     """,
     "watermarks": "SELECT query::text, at FROM watermarks",
-}  # constants of this file
+}
 
 # What the next crawl would still do.
 _PENDING = {

@@ -178,7 +178,7 @@ def _adapter(number: int, made: list[Model], draw: Random) -> Model:
     model.files["adapter_config.json"] = json.dumps(settings).encode()
     model.files["README.md"] = _card(base_model=parent.name, library_name="peft").encode()
     stem = "base_model.model.blocks.0.attention"
-    shapes = {f"{stem}.lora_A.weight": (2, model.width), f"{stem}.lora_B.weight": (model.width, 2)}
+    shapes: Tensors = {f"{stem}.lora_A.weight": (2, model.width), f"{stem}.lora_B.weight": (model.width, 2)}
     model.files["adapter_model.safetensors"] = safetensors(shapes, number)
     return model
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import httpx2
 import psutil
 
 import crawler.budget
 import crawler.ranges
-from crawler.budget import shared_budget
+import hublineage.sources
 from crawler.hub import HubSource
 from crawler.retry import Policy
 from hublineage import cli
@@ -21,26 +22,22 @@ from hublineage import cli
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import Engine
-
-    from crawler.source import Source
-    from hublineage.progress import Reporter
-    from hublineage.settings import Settings
-
 TIMEOUT = 2.0  # seconds: what stalls costs so much
-PAGE = 100  # repositories, so that a listing of few has many pages
 POLICY = Policy(first_wait=0.02, longest_wait=0.2, longest_asked_wait=0.2)
 _CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["benchmarks.soak_worker"])  # before anything is forked
 
 
 class Worker:
-    """The command, forked from a process that has imported it: a fresh start takes seconds. `words`: a file's stem."""
+    """The command, forked from a process that has imported it: a fresh start takes seconds.
 
-    def __init__(self, url: str, database: str, words: Path) -> None:
-        _CONTEXT.set_forkserver_preload(["benchmarks.soak_worker"])
+    `words` is the stem of the file that its words go to, `page` how many repositories it lists at a time.
+    """
+
+    def __init__(self, url: str, database: str, words: Path, page: int) -> None:
         self._words = words.with_suffix(".txt")
         self._words.touch()
-        self._process = _CONTEXT.Process(target=_work, args=(url, database, self._words))
+        self._process = _CONTEXT.Process(target=_work, args=(url, database, self._words, page))
         self._process.start()
 
     def is_alive(self) -> bool:
@@ -75,24 +72,16 @@ class Worker:
         return self._words.read_text()
 
 
-def _work(url: str, database: str, words: Path) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _work(url: str, database: str, words: Path, page: int) -> None:
     os.environ["DATABASE_URL"] = database
     sys.argv = ["hublineage", "crawl", "--endpoint", url]
-    _hasten()
-    with words.open("w", buffering=1) as sys.stdout:
+    brisk = partial(HubSource, page_size=page, policy=POLICY, timeout=httpx2.Timeout(TIMEOUT))
+    with (
+        # The settings of the command have no use for such values.
+        patch.multiple(crawler.budget, FIRST_BACK_OFF=0.05, ROUNDING=0.05),
+        patch.object(crawler.ranges, "DEADLINE", TIMEOUT),
+        patch.object(hublineage.sources, "HubSource", brisk),
+        words.open("w", buffering=1) as sys.stdout,
+    ):
         sys.stderr = sys.stdout
         cli.main()
-
-
-def _hasten() -> None:
-    """Shorten what is waited for; the settings of the command have no use for such values."""
-    crawler.budget.FIRST_BACK_OFF = crawler.budget.ROUNDING = 0.05
-    crawler.ranges.DEADLINE = TIMEOUT
-    cli.open_source = _brisk_source
-
-
-def _brisk_source(name: str, engine: Engine, settings: Settings, _: Reporter) -> Source:
-    budget = shared_budget(engine, name, None, share=settings.quota_share)
-    timeout = httpx2.Timeout(TIMEOUT)
-    return HubSource(name, budget=budget, page_size=PAGE, policy=POLICY, timeout=timeout)

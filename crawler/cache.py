@@ -53,13 +53,17 @@ class CachedSource:
         """The source's own."""
         return self._source.newest(query)
 
-    def locate(self, name: str) -> Listed | None:
+    def locate(self, name: str, *, sure: bool = False) -> Listed | None:
         """The source's own."""
-        return self._source.locate(name)
+        return self._source.locate(name, sure=sure)
 
     def details(self, name: str) -> Details:
         """The source's own."""
         return self._source.details(name)
+
+    def size_of(self, name: str, sha: str, path: str) -> int:
+        """As the source says."""
+        return self._source.size_of(name, sha, path)
 
     def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
         """The source's own."""

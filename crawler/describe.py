@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from crawler.architecture import Architecture, architecture
 from crawler.cards import Card, parse_card
-from crawler.doubt import TIMES
+from crawler.doubt import TIMES, is_doubtful
 from crawler.mergekit import merge_parents
 from crawler.plain import plain
 from crawler.safetensors_header import check_shards, join_shards, parse_index, read_header
@@ -26,7 +26,7 @@ from db.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from crawler.safetensors_header import Header, Index
     from crawler.source import Details, RemoteFile, Source
@@ -75,12 +75,28 @@ class Description:
             failure.model = self._details.listed.name
             self.failures.append((stage, failure))
 
+    @contextmanager
+    def _listed(self, path: str) -> Iterator[None]:
+        """A file that the Hub lists and refuses without a reason: one of the two is wrong, and the next crawl tells."""
+        listed = self._details.listed
+        try:
+            yield
+        except RepositoryUnavailable as failure:
+            if listed.hub_id is None or listed.gated or listed.disabled or not is_doubtful(failure):
+                raise
+            raise Transient(f"the Hub lists the file, but: {failure.detail}", file=path) from failure
+
     def _small(self, path: str, limit: int) -> bytes:
-        """A small file, read again where its hash says that it is not what came."""
+        """A small file, read again where its hash says that it is not what came.
+
+        What comes three times in a row is believed: there are mirrors whose hashes are of another kind.
+        """
+        came: list[bytes] = []
         for _ in range(TIMES):
-            content = self._source.read_small(self._details.listed.name, self._details.sha, path, limit)
-            if _is_whole(content, self._files[path]):
-                return content
+            with self._listed(path):
+                came.append(self._source.read_small(self._details.listed.name, self._details.sha, path, limit))
+            if _is_whole(came[-1], self._files[path]) or came[-3:] == came[-1:] * 3:
+                return came[-1]
         raise Transient("its hash is another one than the Hub's", file=path)
 
     def _json(self, path: str) -> dict[str, Any]:
@@ -145,15 +161,20 @@ class Description:
         self.weights = "adapter" if found.kind == "adapter" else "safetensors"
 
     def _header(self, file: RemoteFile) -> Header:
-        details = self._details
+        name, sha = self._details.listed.name, self._details.sha
 
         def read(start: int, stop: int) -> bytes:
-            return self._source.read_range(details.listed.name, details.sha, file.path, start, stop)
+            with self._listed(file.path):
+                return self._source.read_range(name, sha, file.path, start, stop)
+
+        def once() -> Header:
+            size = file.size if file.size >= 0 else self._source.size_of(name, sha, file.path)
+            return read_header(read, size, file=file.path)
 
         for _ in range(1, TIMES):  # nothing but its own sense tells whether the bytes are those of a header
             with suppress(HeaderMalformed):
-                return read_header(read, file.size, file=file.path)
-        return read_header(read, file.size, file=file.path)
+                return once()
+        return once()
 
 
 def _is_whole(content: bytes, file: RemoteFile) -> bool:

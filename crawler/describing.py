@@ -6,6 +6,7 @@ that was killed had taken is taken by the others.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import DataError, IntegrityError
 
 from crawler.describe import Description
 from crawler.listing import row_of
@@ -43,6 +46,9 @@ Result = TypeVar("Result")
 
 Report = Callable[[str, int, int], None]
 """Takes the repository that was at hand, how many were looked at, and of how many."""
+
+
+log = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
@@ -151,7 +157,16 @@ class _Describer:
                 failed = failures.to_describe(session, [repository.id]).get(repository.id, {})
             if now is None or not self._is_due(now, failed):  # another process was quicker
                 return False
-            return self._describe(now, failed)
+            try:
+                return self._describe(now, failed)
+            except (ArithmeticError, DataError, IntegrityError, LookupError, TypeError, ValueError) as error:
+                # What nobody foresaw of one repository must not end the crawl of all others.
+                log.exception("%s", repository.name)
+                failure = RepositoryUnavailable(f"unforeseen: {' '.join(repr(error).split())[:300]}")
+                self._stored(
+                    lambda session: failures.record(session, failure, stage="describe", repository_id=repository.id)
+                )
+                return False
         finally:
             self.claims.release(repository.id)
 

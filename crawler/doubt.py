@@ -13,7 +13,7 @@ from typing import TypeVar
 from crawler.hub_errors import REASONS
 from db.errors import Failure, Transient
 
-TIMES = 3  # in a row: of random mistakes in one reply of a hundred, one in a million is believed
+TIMES = 4  # in a row: of mistakes in one call of a hundred, by chance, one in a hundred million is believed
 
 Result = TypeVar("Result")
 

@@ -78,7 +78,7 @@ class FolderSource:
         """None: a folder says what it holds, not what has changed."""
         return None
 
-    def locate(self, name: str) -> Listed | None:
+    def locate(self, name: str, *, sure: bool = False) -> Listed | None:  # noqa: ARG002
         """The model of that name."""
         try:
             self._folder(name)
@@ -110,6 +110,11 @@ class FolderSource:
             card_data=card_data,
             commit_titles=(plain_text(title),) if isinstance(title, str) else (),
         )
+
+    def size_of(self, name: str, sha: str, path: str) -> int:
+        """The file's size now."""
+        with self._open(name, sha, path) as stream:
+            return os.fstat(stream.fileno()).st_size
 
     def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
         """A whole small file."""
@@ -176,7 +181,7 @@ class FolderSource:
         config = _object(folder / "config.json")
         times = {"createdAt": known.get("created_at"), "lastModified": known.get("last_modified")}
         row = listed_row({**known, **times, "id": name, "config": config, "sha": None, "_id": None})
-        return replace(row, author=name.partition("/")[0])
+        return replace(row, name=name, author=name.partition("/")[0])
 
     def _open(self, name: str, sha: str, path: str) -> BinaryIO:
         folder = self._folder(name)

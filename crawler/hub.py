@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from json import JSONDecodeError
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx2
 from huggingface_hub import HfApi, ModelInfo, constants, get_hf_file_metadata, get_token, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.hf_api import RepoFile, RepoFolder
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from crawler.addresses import Address, AddressExpiredError, File
@@ -27,13 +28,16 @@ from crawler.history import Commits, first_and_newest, read_commits
 from crawler.http import NAME, TIMEOUT, VERSION, open_client, use_for_huggingface_hub
 from crawler.hub_errors import translated
 from crawler.hub_listing import PAGE_SIZE, HubListing
-from crawler.hub_rows import listed_info, listed_row, mapping, named
+from crawler.hub_rows import listed_info, listed_row, mapping, named, remote_files
 from crawler.plain import plain
 from crawler.ranges import RangeReader
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
 from crawler.small import too_large
 from crawler.source import Details, Listed, Page, Part, Query, RemoteFile, Wanted
+from crawler.weights import likely_weights
 from db.errors import Failure, RepositoryUnavailable, SourceUnreachable, Transient
+
+_MOST_PATHS = 500  # in one request
 
 Result = TypeVar("Result")
 
@@ -104,10 +108,10 @@ class HubSource:
         """The last modification in the listing, by one request."""
         return None if query.ids else self._listing.newest(query)
 
-    def locate(self, name: str) -> Listed | None:
-        """One request: where the Hub redirects a name to. That there is nothing is asked again."""
+    def locate(self, name: str, *, sure: bool = False) -> Listed | None:
+        """One request: where the Hub redirects a name to. `sure`: that there is nothing is asked again."""
         try:
-            return self._confirmed(lambda: self._located(name))
+            return self._confirmed(lambda: self._located(name)) if sure else self._run(lambda: self._located(name))
         except RepositoryUnavailable:
             return None
 
@@ -115,17 +119,8 @@ class HubSource:
         """One or two API requests: the second asks for the commit's title, where the card names no parent."""
         info = self._confirmed(lambda: self._ask(name, lambda: self._info(name)))
         listed = listed_info(info)
-        if not info.sha:
+        if not isinstance(info.sha, str) or not 0 < len(info.sha) <= 300:
             raise RepositoryUnavailable("it has no commit", model=name)
-        files = tuple(
-            RemoteFile(
-                sibling.rfilename,
-                sibling.size if sibling.size is not None else -1,
-                sibling.blob_id,
-                sibling.lfs.sha256 if sibling.lfs else None,
-            )
-            for sibling in info.siblings or ()
-        )
         card_data = info.card_data.to_dict() if info.card_data is not None else None  # type: ignore[no-untyped-call]
         try:
             config, card, bases = plain(info.config), plain(card_data), plain(info.base_models)
@@ -133,7 +128,13 @@ class HubSource:
             raise RepositoryUnavailable(f"the Hub's answer has {error}", model=name) from None
         declared = bases or (card or {}).get("base_model")
         titles = () if declared or listed.disabled else self._titles(name, info.sha)
-        return Details(listed, info.sha, files, mapping(config), mapping(card), mapping(bases), titles)
+        return Details(
+            listed, info.sha, remote_files(info.siblings), mapping(config), mapping(card), mapping(bases), titles
+        )
+
+    def size_of(self, name: str, sha: str, path: str) -> int:
+        """A file's size, as its address tells it, or the range of its first byte."""
+        return self._confirmed(lambda: self._ranges.size((name, sha, path)))
 
     def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
         """A whole small file; refused by its size before it is read, and while it comes."""
@@ -236,6 +237,21 @@ class HubSource:
     def _info(self, name: str) -> ModelInfo:
         return self._api.model_info(name, files_metadata=True, timeout=self._timeout)
 
+    def _with_hashes(self, name: str, sha: str, files: tuple[RemoteFile, ...]) -> tuple[RemoteFile, ...]:
+        """The files; one request more, for sizes and Xet hashes, where a weight file came without size or hash."""
+        weights = likely_weights([file.path for file in files])
+        bare = [one.path for one in files if one.path in weights and (one.size < 0 or not (one.sha256 or one.blob_id))]
+        if not bare:
+            return files
+        try:
+            found = self._run(
+                lambda: self._ask(name, lambda: self._api.get_paths_info(name, bare[:_MOST_PATHS], revision=sha))
+            )
+        except Failure:
+            return files  # reading them will tell
+        known = {one.path: one for one in remote_files([_as_sibling(one) for one in found])}
+        return tuple(known.get(file.path, file) for file in files)
+
     def _titles(self, name: str, sha: str) -> tuple[str, ...]:
         def page(number: int) -> Commits:
             parameters = [("p", str(number))] if number else []
@@ -298,3 +314,9 @@ class HubSource:
         except httpx2.DecodingError:
             raise TryAgain("the reply's encoding is broken", model=name, file=path) from None
         return bytes(content)
+
+
+def _as_sibling(info: RepoFile | RepoFolder) -> SimpleNamespace:
+    """A path's information under the names of a sibling."""
+    names = {"path": "rfilename", "size": "size", "blob_id": "blob_id", "lfs": "lfs", "xet_hash": "xet_hash"}
+    return SimpleNamespace(**{ours: getattr(info, theirs, None) for theirs, ours in names.items()})

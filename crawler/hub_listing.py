@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -47,6 +48,7 @@ class _Rows:
 
     rows: tuple[Listed, ...]
     following: str | None
+    sent_at: datetime  # by the Hub's clock
 
 
 class CursorRefusedError(RepositoryUnavailable):
@@ -79,18 +81,22 @@ class HubListing:
         used: set[str] = set()
         at_start = True
         edge: datetime | None = None
+        sorted_so_far = True
         while True:
             if cursor is not None:
                 used.add(cursor)
             try:
-                found = self._tried(partial(self._checked, query, order, cursor, used, edge))
+                found = self._tried(partial(self._checked, query, order, cursor, used, edge, sorted_so_far))
             except CursorRefusedError:
                 if not at_start or cursor is None:
                     raise SourceUnreachable(f"{self._endpoint} refuses the cursor that it gave") from None
                 cursor, at_start = None, False
                 continue
             at_start = False
-            edge = _last_time(found.rows, order) or edge
+            last = _last_time(found.rows, order)
+            if found.rows and (last is None or (edge is not None and _is_before(last, edge, order))):
+                sorted_so_far = False
+            edge = last or edge
             rows = tuple(row for row in found.rows if follows(row, query.architectures))[:left]
             left = None if left is None else left - len(rows)
             cursor = found.following if left != 0 else None
@@ -99,9 +105,13 @@ class HubListing:
                 return
 
     def newest(self, query: Query) -> datetime | None:
-        """The last modification that the listing knows of."""
+        """The last modification that the listing knows of; not one that lies ahead by the Hub's own clock.
+
+        A repository that claims to be modified in the future would else hide all changes from increments.
+        """
         found: _Rows = self._tried(partial(self._list, query, (*_NEWEST_FIRST, ("limit", "1"))))
-        return found.rows[0].last_modified if found.rows else None
+        moment = found.rows[0].last_modified if found.rows else None
+        return None if moment is None else min(moment, found.sent_at)
 
     def _tried(self, call: Callable[[], _Rows]) -> _Rows:
         """The result of a call, tried again; nothing of a listing can be done without it."""
@@ -119,11 +129,17 @@ class HubListing:
         return found
 
     def _checked(
-        self, query: Query, order: Parameters, cursor: str | None, used: set[str], edge: datetime | None
+        self,
+        query: Query,
+        order: Parameters,
+        cursor: str | None,
+        used: set[str],
+        edge: datetime | None,
+        sorted_so_far: bool,
     ) -> _Rows:
         """One page. Raises TryAgain where its cursor leads back, or it is the last and should not be.
 
-        `edge`: up to when the pages before it went, where there were any.
+        `edge`: up to when the pages before it went, where there were any; `sorted_so_far`: whether they were sorted.
         """
         size = self._page_size if query.limit is None or query.architectures else min(self._page_size, query.limit)
         parameters = (*order, ("limit", str(max(size, 1))), *((("cursor", cursor),) if cursor else ()))
@@ -133,7 +149,8 @@ class HubListing:
         if found.following is None and query.limit is None:
             for _ in range(1, TIMES):
                 found = found if found.rows or found.following else self._list(query, parameters)
-            self._check_end(query, order, found.rows, edge)
+            if sorted_so_far and not (edge is not None and _goes_back(found.rows, edge, order)):
+                self._check_end(query, order, found.rows, edge)
         return found
 
     def _check_end(self, query: Query, order: Parameters, last: tuple[Listed, ...], edge: datetime | None) -> None:
@@ -167,7 +184,7 @@ class HubListing:
         if response.status_code != 200:
             what = f"{self._endpoint} answers the listing with {response.status_code} {words[:200]}"
             raise RepositoryUnavailable(what)
-        return _Rows(_rows(response), _next_cursor(response))
+        return _Rows(_rows(response), _next_cursor(response), _sent_at(response))
 
 
 def _served(asked: Sequence[str], refusal: str) -> tuple[str, ...]:
@@ -196,6 +213,24 @@ def _last_time(rows: tuple[Listed, ...], order: Parameters) -> datetime | None:
     known = [time for time in times if time is not None]
     in_order = len(known) == len(rows) and known == sorted(known, reverse=not by_creation)
     return known[-1] if known and in_order else None
+
+
+def _is_before(moment: datetime, edge: datetime, order: Parameters) -> bool:
+    """Whether a page in this order cannot stand behind one that ended at `edge`."""
+    return moment < edge if order == _OLDEST_FIRST else moment > edge
+
+
+def _goes_back(rows: tuple[Listed, ...], edge: datetime, order: Parameters) -> bool:
+    times = [row.created_at if order == _OLDEST_FIRST else row.last_modified for row in rows]
+    return any(time is not None and _is_before(time, edge, order) for time in times)
+
+
+def _sent_at(response: httpx2.Response) -> datetime:
+    try:
+        moment = parsedate_to_datetime(response.headers.get("date", ""))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return datetime.now(UTC)
+    return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _next_cursor(response: httpx2.Response) -> str | None:

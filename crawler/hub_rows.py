@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 from huggingface_hub import ModelInfo
 
 from crawler.plain import plain, plain_text
-from crawler.source import Listed
+from crawler.source import Listed, RemoteFile
 
+_NAME = re.compile(r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,300}")  # what is printed as it is
 _LONGEST = 300  # characters of a name or an id
+_LONGEST_PATH = 1_000
+_EARLIEST, _LATEST = 1990, 2100  # years
 _CONFIG_KEYS = ("architectures", "model_type", "quantization_config", "peft", "diffusers")
 _CARD_KEYS = (
     "base_model", "base_model_relation", "library_name", "license", "license_link", "license_name", "tags",
@@ -39,7 +43,7 @@ def listed_info(info: ModelInfo) -> Listed:
 def named(row: Any) -> str | None:
     """The repository's name in a row of the API; None where it has none that can be one. Rows of old have modelId."""
     name = (row.get("id") or row.get("modelId")) if isinstance(row, dict) else None
-    return plain_text(name) if isinstance(name, str) and 0 < len(name) <= _LONGEST else None
+    return plain_text(name) if isinstance(name, str) and _NAME.fullmatch(name) else None
 
 
 def listed_row(row: dict[str, Any]) -> Listed:
@@ -69,6 +73,20 @@ def listed_row(row: dict[str, Any]) -> Listed:
         card_data=_some(mapping(row.get("cardData")), _CARD_KEYS),
         base_models=_plain(row.get("baseModels")),
     )
+
+
+def remote_files(siblings: Any) -> tuple[RemoteFile, ...]:
+    """The files of a repository, of huggingface_hub's records; what has no name that can be one is left out."""
+    found: dict[str, RemoteFile] = {}
+    for one in siblings if isinstance(siblings, list) else ():
+        path = getattr(one, "rfilename", None)
+        if isinstance(path, str) and 0 < len(path) <= _LONGEST_PATH and plain_text(path) == path:
+            lfs = getattr(one, "lfs", None)
+            sha256 = _key(lfs.get("sha256") if isinstance(lfs, dict) else getattr(lfs, "sha256", None))
+            size = _count(getattr(one, "size", None))
+            blob, xet = _key(getattr(one, "blob_id", None)), _key(getattr(one, "xet_hash", None))
+            found[path] = RemoteFile(path, -1 if size is None else size, blob, sha256, xet)
+    return tuple(found.values())
 
 
 def mapping(value: Any) -> dict[str, Any] | None:
@@ -120,10 +138,10 @@ def _count(value: Any) -> int | None:
 
 
 def _time(value: Any) -> datetime | None:
-    if isinstance(value, datetime):
-        return value
+    """A moment in UTC; what is before the Web or after this century is a mistake, which a database might not hold."""
     try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return moment if _EARLIEST <= moment.year < _LATEST else None

@@ -73,12 +73,12 @@ def list_repositories(
     words = query_words(query)
     with transaction(engine) as session:
         source_id = crawls.source_id(session, source.name)
-        newest_id = crawls.newest_id(session)
+        came = crawls.now(session)
         known = crawls.watermark(session, source_id, words) if increment else None
     kind = "increment" if known is not None else "full"
     with exclusive(engine, f"list {source.name} {kind} {words}"):
         with transaction(engine) as session:
-            other = crawls.finished_after(session, source_id, kind, words, newest_id)
+            other = crawls.finished_after(session, source_id, kind, words, came)
         if other is not None:
             return Listing(other.id, source_id, kind, other.listed, 0)
         crawl = _begin(engine, source, source_id, kind, query, known)
@@ -210,7 +210,7 @@ def _sweep(engine: Engine, source: Source, query: Query, crawl: Crawl) -> int:
         crawl = session.merge(crawl)
         if there and everything:
             crawls.add_page(session, crawl, there, None)
-        crawls.forget_older(session, crawl)
+        crawls.settle(session, crawl)
     return removed
 
 
@@ -222,7 +222,7 @@ def _settle_all(
     there: list[int] = []
     for number, name in missing:
         try:
-            found = source.locate(name)
+            found = source.locate(name, sure=True)
         except Failure as failure:  # the next pass asks again, as long as it does not see it
             log.warning("%s", failure)
             failed += 1

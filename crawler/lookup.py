@@ -6,6 +6,7 @@ asked for once, and only those that models declare which were described: this co
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from db import declared
@@ -20,18 +21,27 @@ if TYPE_CHECKING:
     from crawler.source import Source
 
 MOST = 1_000  # names in one crawl, those first that most models declare; the next crawl asks for more
+GIVEN_UP = 5  # failures of the source in a row
+
+log = logging.getLogger(__name__)
 
 
 def look_up(engine: Engine, source: Source, source_id: int, report: Callable[[str, int, int], None]) -> int:
     """Store where the names lead that are not known to the catalogue; return how many were asked for."""
     with transaction(engine) as session:
         names = declared.dangling_names(session, source_id, MOST)
+    failed = 0
     for number, name in enumerate(names):
         report(name, number, len(names))
         try:
-            found = source.locate(name)
-        except Failure:  # asked for again by the next crawl
+            found = source.locate(name, sure=True)  # what it leads to is not asked for again
+        except Failure as failure:  # asked for again by the next crawl
+            failed += 1
+            if failed == GIVEN_UP:
+                log.warning("names are not looked up any further: %s", failure)
+                return number
             continue
+        failed = 0
         with transaction(engine) as session:
             target, hub_id = (found.name, found.hub_id) if found is not None else (None, None)
             declared.store_alias(session, source_id, name, target, hub_id)

@@ -20,7 +20,7 @@ import httpx2
 
 from crawler.addresses import Address, Addresses, AddressExpiredError, File
 from crawler.coalesce import Request, Span, coalesce
-from crawler.retry import Policy, TryAgain, transport_error
+from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
 from crawler.source import Part, Wanted
 from crawler.transfer import Target, Transfer, receive, too_short
 from db.errors import Failure, RangeNotHonoured, RepositoryUnavailable, WeightsMissing
@@ -68,6 +68,23 @@ class RangeReader:
     def address(self, file: File, *, renew: bool = False) -> Address:
         """The file's address, asked for once, or again to renew it."""
         return self._addresses.renew(file) if renew else self._addresses.get(file)[0]
+
+    def size(self, file: File) -> int:
+        """The file's size: as its address has it, else from the reply to a range of it. Raises as `read_into` does."""
+        address = self.address(file)
+        if address.size is not None:
+            return address.size
+        headers = {**address.headers, "Range": "bytes=0-0", "Accept-Encoding": "identity"}
+        try:
+            with self._client.stream("GET", address.url, headers=headers, follow_redirects=True) as response:
+                check_transient_status(response, model=file[0], file=file[2])
+                total = response.headers.get("content-range", "").rpartition("/")[2]
+        except httpx2.TransportError as error:
+            raise transport_error(error, _host(address.url), model=file[0], file=file[2]) from error
+        if response.status_code not in (206, 416) or not (total.isascii() and total.isdigit() and len(total) < 19):
+            what = f"the server answers {response.status_code} to a range and tells no size"
+            raise RangeNotHonoured(what, model=file[0], file=file[2])
+        return int(total)
 
     def read(self, file: File, start: int, stop: int) -> bytes:
         """Bytes [start, stop). Raises as `read_into` does, and ValueError for a negative range."""

@@ -135,11 +135,17 @@ class Source(Protocol):
     def newest(self, query: Query) -> datetime | None:
         """The last modification in the listing; None for a source that cannot list what has changed."""
 
-    def locate(self, name: str) -> Listed | None:
-        """The repository that a name leads to, maybe under another one; None where it leads to nothing."""
+    def locate(self, name: str, *, sure: bool = False) -> Listed | None:
+        """The repository that a name leads to, maybe under another one; None where it leads to nothing.
+
+        `sure`: much depends on it, so a source that may be mistaken asks again before it says that there is nothing.
+        """
 
     def details(self, name: str) -> Details:
         """The newest revision of one repository, with its files' sizes and hashes."""
+
+    def size_of(self, name: str, sha: str, path: str) -> int:
+        """A file's size in bytes, where `details` did not tell it."""
 
     def read_small(self, name: str, sha: str, path: str, limit: int) -> bytes:
         """A whole small file. Raises CardMalformed (README.md) or ConfigMalformed above `limit` bytes."""

@@ -124,7 +124,8 @@ def weights_digest(details: Details, found: Description) -> bytes | None:
     """
     paths = found.headers.keys() or likely_weights([file.path for file in details.files])
     weights = [file for file in details.files if file.path in paths]
-    for hashes in ([file.sha256 for file in weights], [file.xet_hash for file in weights]):
+    for kind in ("sha256", "xet_hash", "blob_id"):
+        hashes = [getattr(file, kind) for file in weights]
         if hashes and all(hashes):
             return hashlib.sha256("\n".join(sorted({one or "" for one in hashes})).encode()).digest()
     return None

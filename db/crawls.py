@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, literal, select, text, update
+from sqlalchemy import case, delete, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from db.models import Crawl, CrawlPage, Repository, Revision, SourceRow, Watermark
@@ -25,8 +25,12 @@ def source_id(session: Session, name: str) -> int:
 
 
 def watermark(session: Session, source: int, query: dict[str, Any]) -> datetime | None:
-    """Up to which modification the listing of a query is known."""
-    known = select(Watermark.at).where(Watermark.source_id == source, Watermark.query == literal(query, JSONB))
+    """Up to which modification the listing of a query is known; None where that lies ahead, as it says nothing then."""
+    known = select(Watermark.at).where(
+        Watermark.source_id == source,
+        Watermark.query == literal(query, JSONB),
+        Watermark.at <= func.clock_timestamp() + text("interval '1 day'"),
+    )
     return session.scalars(known).one_or_none()
 
 
@@ -35,15 +39,16 @@ def unfinished(session: Session, source: int, kind: str, query: dict[str, Any]) 
     return session.scalars(_of(source, query).where(Crawl.kind == kind, Crawl.finished_at.is_(None))).one_or_none()
 
 
-def finished_after(session: Session, source: int, kind: str, query: dict[str, Any], number: int) -> Crawl | None:
-    """The newest finished crawl of this kind and query that came after the crawl with this number."""
-    newer = _of(source, query).where(Crawl.kind == kind, Crawl.finished_at.is_not(None), Crawl.id > number)
+def finished_after(session: Session, source: int, kind: str, query: dict[str, Any], moment: datetime) -> Crawl | None:
+    """The newest crawl of this kind and query that was finished after a moment of the database's clock."""
+    newer = _of(source, query).where(Crawl.kind == kind, Crawl.finished_at > moment)
     return session.scalars(newer.order_by(Crawl.id.desc()).limit(1)).one_or_none()
 
 
-def newest_id(session: Session) -> int:
-    """The number of the crawl that was begun last, 0 before the first."""
-    return session.scalar(select(func.coalesce(func.max(Crawl.id), 0))) or 0
+def now(session: Session) -> datetime:
+    """The database's clock, which all workers share."""
+    moment: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return moment
 
 
 def begin(session: Session, crawl: Crawl) -> Crawl:
@@ -63,14 +68,19 @@ def add_page(session: Session, crawl: Crawl, repositories: Sequence[int], cursor
 
 
 def finish(session: Session, crawl: Crawl, *, moves_watermark: bool) -> None:
-    """End the listing of a crawl; the watermark never goes back."""
-    crawl.finished_at = session.scalar(select(func.now()))
+    """End the listing of a crawl; the watermark never goes back, unless it lay ahead of all clocks."""
+    crawl.finished_at = now(session)
     if moves_watermark and crawl.newest is not None:
         statement = insert(Watermark).values(source_id=crawl.source_id, query=crawl.query, at=crawl.newest)
         session.execute(
             statement.on_conflict_do_update(
                 index_elements=["source_id", "query"],
-                set_={"at": func.greatest(Watermark.at, statement.excluded.at)},
+                set_={
+                    "at": case(
+                        (Watermark.at > func.clock_timestamp() + text("interval '1 day'"), statement.excluded.at),
+                        else_=func.greatest(Watermark.at, statement.excluded.at),
+                    )
+                },
             )
         )
     session.flush()
@@ -90,10 +100,12 @@ def unseen(session: Session, crawl: Crawl, *, everything: bool) -> list[tuple[in
         """
     statement = text(
         f"""
-        SELECT id, name FROM repositories
-        WHERE removed_at IS NULL AND id IN ({candidates}) AND id NOT IN (
-            SELECT unnest(repositories) FROM crawl_pages WHERE crawl_id = :crawl
+        WITH shown AS MATERIALIZED (
+            SELECT unnest(repositories) AS id FROM crawl_pages WHERE crawl_id = :crawl
         )
+        SELECT id, name FROM repositories
+        WHERE removed_at IS NULL AND id IN ({candidates})
+          AND NOT EXISTS (SELECT FROM shown WHERE shown.id = repositories.id)
         ORDER BY id
         """  # noqa: S608  # one of the two above
     ).bindparams(source=crawl.source_id, crawl=crawl.id)
@@ -104,8 +116,9 @@ def unseen(session: Session, crawl: Crawl, *, everything: bool) -> list[tuple[in
     return [(row.id, row.name) for row in session.execute(statement)]
 
 
-def forget_older(session: Session, crawl: Crawl) -> None:
-    """Let go of what earlier crawls of a full crawl's query saw: it saw all that is there."""
+def settle(session: Session, crawl: Crawl) -> None:
+    """End a full crawl for good: what earlier crawls of its query saw is let go of, as it saw all that is there."""
+    crawl.finished_at = now(session)
     older = (
         update(Crawl)
         .where(
@@ -163,10 +176,8 @@ def seen_of(session: Session, repositories: Sequence[int]) -> list[Seen]:
 
 
 def set_described(session: Session, crawls: Sequence[int]) -> None:
-    """Note that all that these crawls showed was described; what increments saw is not needed any more."""
+    """Note that all that these crawls showed was described. What they saw is kept until a full pass has seen all."""
     session.execute(update(Crawl).where(Crawl.id.in_(crawls)).values(described_at=func.now()))
-    increments = select(Crawl.id).where(Crawl.id.in_(crawls), Crawl.kind == "increment")
-    session.execute(delete(CrawlPage).where(CrawlPage.crawl_id.in_(increments)))
 
 
 def newest(session: Session, source: int, limit: int = 5) -> list[Crawl]:

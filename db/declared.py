@@ -154,6 +154,7 @@ WHERE child.source_id = :source AND child.removed_at IS NULL AND revisions.descr
   AND declared.resolution = 'dangling'
   AND NOT EXISTS (
       SELECT FROM aliases WHERE aliases.source_id = :source AND lower(aliases.name) = lower(declared.name)
+        AND (aliases.target IS NOT NULL OR aliases.seen_at > now() - interval '30 days')
   )
 GROUP BY declared.name
 ORDER BY count(DISTINCT child.id) DESC, declared.name
@@ -211,7 +212,7 @@ def resolve(session: Session, source_id: int) -> int:
 def dangling_names(session: Session, source_id: int, limit: int) -> list[str]:
     """Names that described revisions declare, that no repository has and that nobody has asked the source for yet.
 
-    The ones that most repositories declare come first.
+    The ones that most repositories declare come first. That a name leads nowhere is believed for 30 days.
     """
     return list(session.scalars(text(_DANGLING), {"source": source_id, "limit": limit}))
 

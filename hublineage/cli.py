@@ -26,6 +26,8 @@ from hublineage.options import (
     DataDir,
     Device,
     Endpoint,
+    ExactMembers,
+    ExactNeighbours,
     Folder,
     Ids,
     Increment,
@@ -45,7 +47,7 @@ from hublineage.options import (
 )
 from hublineage.progress import reporting
 from hublineage.result import result
-from hublineage.settings import Settings, parse_memory, read_settings
+from hublineage.settings import Settings, parse_memory, parse_size, read_settings
 from hublineage.sources import open_source
 from lineage.compare import compare as compare_source
 from lineage.measure import Options
@@ -74,12 +76,25 @@ def _query(
     return Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
 
 
-def _options(settings: Settings, memory: str | None, device: str | None, retry_failed: bool) -> Options:
+def _options(settings: Settings, *, retry_failed: bool) -> Options:
     try:
-        size = parse_memory(memory or settings.memory)
+        memory, kept = parse_memory(settings.memory), parse_size(settings.cache_size)
     except ValueError as error:
-        raise UsageError(f"--memory: {error}") from error
-    return Options(size, job.choose_device(device or settings.device), retry_failed)
+        raise UsageError(str(error)) from error
+    return Options(
+        memory,
+        job.choose_device(settings.device),
+        retry_failed,
+        sketches=settings.cache.expanduser() / "sketches" if settings.cache is not None else None,
+        sketches_size=kept // 4,
+        exact_members=settings.exact_members,
+        exact_neighbours=settings.exact_neighbours,
+    )
+
+
+def _said(**options: Any) -> dict[str, Any]:
+    """What the command line says, for the settings."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _parameters(method: str, metric: Metric, trees: int | None) -> Parameters:
@@ -110,6 +125,8 @@ def run(
     quota_share: QuotaShare = None,
     cache: Cache = None,
     cache_size: CacheSize = None,
+    exact_members: ExactMembers = None,
+    exact_neighbours: ExactNeighbours = None,
     retry_failed: RetryFailed = False,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -124,9 +141,10 @@ def run(
     """
     query = _query(author, search, tag, architecture, ids, limit)
     parameters = _parameters(method, metric, trees)
-    options = _options(read_settings(), memory, device, retry_failed)
+    said = _said(memory=memory, device=device, quota_share=quota_share, cache=cache, cache_size=cache_size, jobs=jobs)
+    said |= _said(exact_members=exact_members, exact_neighbours=exact_neighbours)
+    options = _options(read_settings(**said), retry_failed=retry_failed)
     name = source_name(folder, endpoint, query)
-    said = {"quota_share": quota_share, "cache": cache, "cache_size": cache_size, "jobs": jobs}
     with working(data_dir, **said) as context, reporting() as report:
         work = job.Job(query, crawler.Options(jobs=context.settings.jobs), options, parameters, weights_only)
         with closing(open_source(name, context.engine, context.settings, report)) as source:
@@ -188,14 +206,17 @@ def measure(
     quota_share: QuotaShare = None,
     cache: Cache = None,
     cache_size: CacheSize = None,
+    exact_members: ExactMembers = None,
+    exact_neighbours: ExactNeighbours = None,
     retry_failed: RetryFailed = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Stream the weights of all crawled models, layer by layer, and store their measures."""
     layers = 0
-    work = job.Job(options=_options(read_settings(), memory, device, retry_failed))
-    said = {"quota_share": quota_share, "cache": cache, "cache_size": cache_size}
+    said = _said(memory=memory, device=device, quota_share=quota_share, cache=cache, cache_size=cache_size)
+    said |= _said(exact_members=exact_members, exact_neighbours=exact_neighbours)
+    work = job.Job(options=_options(read_settings(**said), retry_failed=retry_failed))
     with working(data_dir, **said) as context, reporting() as report:
         for name, number in crawled_sources(context.engine, folder, endpoint):
             with closing(open_source(name, context.engine, context.settings, report)) as source:

@@ -60,3 +60,12 @@ Cache = Annotated[
 CacheSize = Annotated[
     str | None, typer.Option(help="The most that the cache may hold, such as 200G; 50GiB by default.")
 ]
+ExactMembers = Annotated[
+    int | None,
+    typer.Option(
+        min=2, help="New members of a larger family than that are compared by sketches first; 256 by default."
+    ),
+]
+ExactNeighbours = Annotated[
+    int | None, typer.Option(min=1, help="... and then exactly with so many nearest ones; 16 by default.")
+]

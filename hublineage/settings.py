@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     jobs: int = Field(default=4, ge=1, le=64)  # repositories that are described at a time
     cache: Path | None = None  # keeps bytes of weights between runs
     cache_size: str = "50GiB"
+    exact_members: int = Field(default=256, ge=2)  # of a family whose pairs are all measured exactly
+    exact_neighbours: int = Field(default=16, ge=1)  # of a new member of a larger one
 
 
 def read_settings(**said: Any) -> Settings:

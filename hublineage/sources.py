@@ -51,4 +51,4 @@ def open_source(name: str, engine: Engine, settings: Settings, report: Reporter)
         with transaction(engine) as session:
             return catalogue.content_of(session, name, model, sha, path)
 
-    return CachedSource(hub, settings.cache.expanduser(), limit, content)
+    return CachedSource(hub, settings.cache.expanduser() / "weights", limit, content)

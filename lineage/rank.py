@@ -76,7 +76,8 @@ def rounding(matrix: torch.Tensor, dtype: str) -> float:
     flat = matrix.reshape(-1)
     for first in range(0, len(flat), _AT_ONCE):
         piece = flat[first : first + _AT_ONCE].double().numpy()
-        squares += float(_powers(piece, dtype) @ _powers(piece, dtype))
+        with np.errstate(over="ignore"):  # of numbers near the largest: then all differences are full or nothing
+            squares += float(_powers(piece, dtype) @ _powers(piece, dtype))
         mantissas |= _mantissas(piece)
     return math.sqrt(squares / matrix.numel() / 12) * 2.0 ** -significand(mantissas, dtype)
 

@@ -92,6 +92,11 @@ def _prior(members: Sequence[int], edges: Sequence[tuple[int, int]], created: Ma
     return prior
 
 
+def _estimated(measures: FamilyMeasures, parent: int, child: int) -> dict[str, float]:
+    """Says of an edge that its distance was not measured but estimated from sketches."""
+    return {"estimated": 1.0} if measures.estimated is not None and measures.estimated[parent, child] else {}
+
+
 def _dates(parent: int, child: int, created: Mapping[int, float]) -> dict[str, float]:
     """Evidence from metadata, named so: 1 if the parent's repository is the older one, -1 if it is the younger."""
     if parent not in created or child not in created or created[parent] == created[child]:
@@ -138,6 +143,7 @@ def _edges(
                     "squared_distance": own,
                     **{name: sign * value for name, value in rooted.evidence[edge].items()},
                     **_dates(parent, child, created),
+                    **_estimated(measures, parent, child),
                 },
             )
         )

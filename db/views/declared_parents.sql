@@ -8,12 +8,15 @@ SELECT
     declared_parents.kind,
     declared_parents.resolution,
     parent.name AS parent_model,
+    aliases.target AS leads_to,
     declared_parents.weight,
     declared_parents.layers,
     declared_parents.detail
 FROM public.declared_parents
 JOIN public.repositories AS child ON child.current_revision_id = declared_parents.revision_id
-LEFT JOIN public.repositories AS parent ON parent.id = declared_parents.parent_id;
+LEFT JOIN public.repositories AS parent ON parent.id = declared_parents.parent_id
+LEFT JOIN public.aliases ON aliases.source_id = child.source_id AND aliases.name = declared_parents.name
+    AND declared_parents.resolution = 'dangling';
 
 COMMENT ON VIEW hublineage.declared_parents IS 'What cards, tags and configurations say of a model''s parents.';
 COMMENT ON COLUMN hublineage.declared_parents.model IS 'org/name of the model that declares it, at its current revision';
@@ -27,3 +30,4 @@ COMMENT ON COLUMN hublineage.declared_parents.parent_model IS 'the repository th
 COMMENT ON COLUMN hublineage.declared_parents.weight IS 'its share of a merge, where one number says it';
 COMMENT ON COLUMN hublineage.declared_parents.layers IS 'the ranges of its layers that a merge takes: [[first, behind the last], ...]';
 COMMENT ON COLUMN hublineage.declared_parents.detail IS 'what else the source says: revision, a merge''s method, role and parameters, a relation that we do not know';
+COMMENT ON COLUMN hublineage.declared_parents.leads_to IS 'of dangling names: the repository outside of the catalogue that the source leads to; null where it knows none';

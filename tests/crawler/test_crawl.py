@@ -169,8 +169,8 @@ def test_a_listing_that_is_cut_at_any_page_goes_on_there(engine: Engine, hub: Hu
     hub.faults.clear()
     run(engine, hub, increment=increment)
     assert len(names(engine)) == 7
-    # the pages that are left, and at the end of a full pass what was created last
-    assert hub.faults.asked.count("GET /api/models") == 4 - good + (not increment)
+    # the pages that are left, and at the end the question whether that is the end
+    assert hub.faults.asked.count("GET /api/models") == 4 - good + 1
     assert rows(engine, "SELECT count(*), max(listed) FROM crawls WHERE finished_at IS NOT NULL")[0][1] == 7
 
 
@@ -327,3 +327,20 @@ def test_an_id_may_be_a_former_name(engine: Engine, hub: Hub) -> None:
     assert names(engine) == {"org/model-1", "org/model-2"}
     assert run(engine, hub, Query(ids=("tiny-base",))).described == 0
     assert names(engine) == {"org/model-1", "org/model-2"}
+
+
+def test_a_repository_of_the_future_hides_no_changes_from_increments(engine: Engine, hub: Hub) -> None:
+    hub.change("org/model-7", last_modified="2099-01-01T00:00:00Z")
+    run(engine, hub)
+    for day in range(1, 6):
+        hub.write(f"org/model-{day}", day, weights=50 + day, last_modified="2098-01-01T00:00:00Z")
+    assert run(engine, hub, increment=True).described == 5
+    assert rows(engine, "SELECT bool_and(at <= now() + interval '1 minute') FROM watermarks") == [(True,)]
+
+
+def test_a_watermark_that_lies_ahead_is_not_believed(engine: Engine, hub: Hub) -> None:
+    run(engine, hub)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE watermarks SET at = '2099-01-01'"))
+    assert run(engine, hub, increment=True).kind == "full"
+    assert run(engine, hub, increment=True).kind == "increment"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from crawler.hub_listing import EXPAND
-from crawler.hub_rows import listed_row, named
+from crawler.hub_rows import listed_row, named, remote_files
 from crawler.listing import ready_page, store_page
 from crawler.selection import follows
-from crawler.source import Listed, Page
+from crawler.source import Listed, Page, RemoteFile
 from db import crawls
 from db.engine import transaction
 
@@ -105,3 +106,36 @@ def test_no_row_spoils_its_page(engine: Engine, rows: list[dict[str, Any]]) -> N
             text("SELECT count(*) FROM repositories WHERE id = ANY(:ids) AND removed_at IS NULL"), {"ids": list(ids)}
         )
     assert there == len(ids) >= 1
+
+
+@pytest.mark.parametrize("name", ["", " ", "org/a\nb", "org/\x1b[31mred", "x" * 301, None, 7, ["org/a"]])
+def test_what_cannot_be_printed_is_no_name(name: Any) -> None:
+    assert named({"id": name}) is None
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-10:00", "1969-01-01", "2150-01-01T00:00:00Z", "soon", 7, None],
+)
+def test_a_moment_that_cannot_be_is_none(moment: Any) -> None:
+    row = listed_row({"id": "a/b", "createdAt": moment, "lastModified": moment})
+    assert (row.created_at, row.last_modified) == (None, None)
+
+
+def test_times_are_utc() -> None:
+    row = listed_row({"id": "a/b", "createdAt": "2026-01-02T03:04:05+02:00"})
+    assert row.created_at is not None
+    assert row.created_at.isoformat() == "2026-01-02T01:04:05+00:00"
+
+
+def test_odd_files_are_left_out_and_odd_facts_of_files_are_unknown() -> None:
+    siblings = [
+        SimpleNamespace(rfilename="a.safetensors", size=None, blob_id=7, lfs={"sha256": 3}),
+        SimpleNamespace(rfilename=None, size=1, blob_id=None, lfs=None),
+        SimpleNamespace(rfilename="b\0", size=1, blob_id=None, lfs=None),
+        SimpleNamespace(rfilename="c", size=10**30, blob_id="0", lfs=SimpleNamespace(sha256="f" * 64)),
+    ]
+    assert remote_files(siblings) == (
+        RemoteFile("a.safetensors", -1),
+        RemoteFile("c", -1, "0", "f" * 64),
+    )

@@ -110,3 +110,46 @@ def test_formats_without_rounding_have_none() -> None:
     assert rank.rounding(torch.ones((3, 3)), "I8") == 0
     assert rank.rounding(torch.ones((0, 3)), "F16") == 0
     assert rank.rounding(torch.zeros((3, 3)), "F16") == 0
+
+
+def projected(values: torch.Tensor, dtype: str, probes: int = 60) -> rank.Projection:
+    """A matrix's projection, all at once."""
+    piece = rank.Probes(values.shape[1], probes).project(values.reshape(-1), dtype, 0)
+    bits = rank.significand(piece.mantissas, dtype)
+    numbers = piece.values.float().numpy()
+    noise = rank.row_noise(piece.powers, values.shape[1], bits)
+    return rank.Projection(lambda first, stop: numbers[first:stop], noise, values.shape[1], probes, bits)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    ranks=st.tuples(st.integers(1, 16), st.integers(1, 16)),
+    shape=st.sampled_from([(96, 96), (64, 200), (300, 80), (160, 160)]),
+    dtype=st.sampled_from(sorted(FORMATS)),
+    outlier=st.sampled_from([1.0, 30.0]),
+)
+def test_ranks_and_their_sums_are_found_from_projections_in_every_format(
+    seed: int, ranks: tuple[int, int], shape: tuple[int, int], dtype: str, outlier: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    base = matrix(generator, *shape)
+    base[3] *= outlier  # a row whose rounding is far above that of the others
+    parent = base.to(FORMATS[dtype])
+    one, other = ((parent.double() + low_rank(generator, *shape, of)).to(FORMATS[dtype]) for of in ranks)
+    a, b, c = (projected(values, dtype) for values in (parent, one, other))
+    assert rank.projected_rank(a, b, shape) == rank.projected_rank(b, a, shape) == ranks[0]
+    assert rank.projected_rank(a, c, shape) == ranks[1]
+    assert rank.projected_rank(b, c, shape) == sum(ranks)
+
+
+@pytest.mark.parametrize("narrow", ["BF16", "F16"])
+def test_a_rank_does_not_depend_on_the_type_that_values_are_stored_as(narrow: str) -> None:
+    generator = torch.Generator().manual_seed(11)
+    parent = matrix(generator, 120, 140).to(FORMATS[narrow])
+    child = (parent.double() + low_rank(generator, 120, 140, 6)).to(FORMATS[narrow])
+    assert rank.projected_rank(projected(parent, narrow), projected(child, narrow), (120, 140)) == 6
+    assert rank.projected_rank(projected(parent.float(), "F32"), projected(child.double(), "F64"), (120, 140)) == 6
+    for wide, dtype in ((child.double(), "F64"), (child.float(), "F32")):
+        assert rank.rounding(wide, dtype) == pytest.approx(rank.rounding(child, narrow), rel=1e-6)
+    assert measured(parent.float(), child.float(), "F32") == 6
