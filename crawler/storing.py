@@ -14,6 +14,7 @@ from crawler.declared import declared_parents
 from crawler.weights import likely_weights
 from db import catalogue, declared, failures
 from db.engine import transaction
+from db.errors import WeightsMissing
 from db.listing import store_rows
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ def weights_digest(details: Details, found: Description) -> bytes | None:
     The weights are the files whose headers were read, else all files that look like some: so the copies of what is
     gated, or of a format that is not loaded, are known too.
     """
+    if found.weights == "failed" and any(isinstance(failure, WeightsMissing) for _, failure in found.failures):
+        return None  # where shards are missing, what is left may equal all of another model
     paths = found.headers.keys() or likely_weights([file.path for file in details.files])
     weights = [file for file in details.files if file.path in paths]
     for kind in ("sha256", "xet_hash", "blob_id"):
