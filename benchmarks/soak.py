@@ -1,16 +1,16 @@
 """A soak of the crawler: many workers, a Hub that fails all the time, and kills: `python -m benchmarks.soak`.
 
 Writes thousands of small repositories (benchmarks.soak_models), serves them by the local Hub in a process of its own,
-and lets several processes of `hublineage crawl` share the work while a tenth of all requests fails: every kind of
-fault that the local Hub knows, and refusals and answers that are plain wrong (`MISTAKES`). Some workers are killed by
-SIGKILL, one of them while it lists, and started again; crawls are repeated until nothing is pending. Then the same Hub,
-undisturbed, is crawled into another database.
+and lets several processes of `hublineage crawl` share the work while a tenth of all requests fails: every kind of fault
+that the local Hub knows, and refusals and answers that are plain wrong (benchmarks.soak_hub). Some workers are killed
+by SIGKILL, one of them while it lists, and started again; crawls are repeated until nothing is pending. Then the same
+Hub, undisturbed, is crawled into another database.
 
 The two catalogues must be the same, row by row, but for what benchmarks.soak_catalogue leaves out: ids, times, numbers
-of attempts and the families' names. Nothing else may differ: also what looks permanent, such as a 404 that is a
-mistake, is no excuse. Exits with 1 and the differences where there are any.
+of attempts, the families' names and the case of names that were looked up. Nothing else may differ: that something
+looks permanent, such as a 404 that is a mistake, is no excuse. Exits with 1 and the differences where there are any.
 
-Only the waiting is shortened: timeouts of `TIMEOUT` seconds, and pauses of milliseconds between tries.
+Only the waiting is shortened: benchmarks.soak_worker has timeouts of two seconds, and milliseconds between tries.
 """
 
 from __future__ import annotations

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
+
+from db import declared
+from db.engine import transaction
+from db.models import SourceRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -18,8 +22,9 @@ JOIN repositories AS repository ON repository.id = revision.repository_id
 """
 
 # ruff: noqa: S608  # constants of this file
-# What each query answers must be the same. Left out: ids, times, numbers of attempts, names of families (the first
-# description of a family's members names it), and the crawls themselves.
+# What each query answers must be the same. Left out: ids, times, numbers of attempts, names of families (those of its
+# members that were described first name it), the case of names that were looked up (of several one is, the first that
+# was found), and the crawls themselves.
 QUERIES = {
     "repositories": f"""
         SELECT {_NAMED}, repository.removed_at IS NULL, revision.sha,
@@ -49,7 +54,7 @@ QUERIES = {
         FROM declared_parents AS it {_OF_REVISION} LEFT JOIN repositories AS parent ON parent.id = it.parent_id
     """,
     "declared problems": f"SELECT {_REVISION}, it.kind, it.detail FROM declared_problems AS it {_OF_REVISION}",
-    "aliases": "SELECT name, target, hub_id FROM aliases",
+    "aliases": "SELECT DISTINCT lower(name), target, hub_id FROM aliases",
     "failures": f"""
         SELECT {_NAMED}, revision.sha, it.stage, it.kind, it.file, it.tensor, it.reason
         FROM failures AS it JOIN repositories AS repository ON repository.id = it.repository_id
@@ -90,6 +95,9 @@ def pending(engine: Engine) -> dict[str, int]:
     """What is left to do, by name; nothing where all is done."""
     with engine.connect() as connection:
         found = {name: int(connection.scalar(text(query)) or 0) for name, query in _PENDING.items()}
+    with transaction(engine) as session:
+        sources = session.scalars(select(SourceRow.id)).all()
+        found["names to look up"] = sum(len(declared.dangling_names(session, source, 1000)) for source in sources)
     return {name: count for name, count in found.items() if count}
 
 

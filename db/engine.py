@@ -74,6 +74,7 @@ class Claims:
         self._connection = engine.execution_options(isolation_level="AUTOCOMMIT").connect()
         self._kind = kind
         self._lock = threading.Lock()
+        self._closed = False
 
     def take(self, number: int) -> bool:
         """Whether the work of that number is ours now."""
@@ -84,11 +85,15 @@ class Claims:
         self._call("pg_advisory_unlock", number)
 
     def close(self) -> None:
-        """Let go of all."""
-        self._connection.invalidate()  # closed for good: in the pool it would keep its locks
-        self._connection.close()
+        """Let go of all; threads that are still at something get and give nothing from now on."""
+        with self._lock:
+            self._closed = True
+            self._connection.invalidate()  # closed for good: in the pool it would keep its locks
+            self._connection.close()
 
     def _call(self, function: str, number: int) -> bool:
         call = text(f"SELECT {function}(hashtextextended(:name, 0))")
         with self._lock:
+            if self._closed:
+                return False
             return bool(self._connection.scalar(call, {"name": f"{self._kind} {number}"}))
