@@ -10,7 +10,7 @@ The two catalogues must be the same, row by row, but for what benchmarks.soak_ca
 of attempts, the families' names and the case of names that were looked up. Nothing else may differ: that something
 looks permanent, such as a 404 that is a mistake, is no excuse. Exits with 1 and the differences where there are any.
 
-Only the waiting is shortened: benchmarks.soak_worker has timeouts of two seconds, and milliseconds between tries.
+Only the waiting is shortened: benchmarks.soak_worker has timeouts of a second, and milliseconds between tries.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from hublineage import cli
 if TYPE_CHECKING:
     from pathlib import Path
 
-TIMEOUT = 2.0  # seconds: what stalls costs so much
+TIMEOUT = 1.0  # seconds: what stalls costs so much
 POLICY = Policy(first_wait=0.02, longest_wait=0.2, longest_asked_wait=0.2)
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["benchmarks.soak_worker"])  # before anything is forked

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 JOBS = 4  # repositories at a time: enough to hide the network's latency, too few to be a burden on a Hub
 TRIED_AGAIN = timedelta(days=7)  # after which what may pass without a change of the repository is tried again
-GIVEN_UP = 20  # repositories in a row of which nothing could be had: then it is not they that are at fault
+GIVEN_UP = 5  # times all jobs in a row could have nothing of their repositories: then it is not these that are at fault
 _MAY_PASS = frozenset((RepositoryUnavailable.__name__, RangeNotHonoured.__name__))
 _PATIENCE = 0.2  # seconds between looks at what other processes have taken
 
@@ -70,7 +70,7 @@ def describe_listed(
     Comes back when all is done, by whichever process. Raises SourceUnreachable; what is wrong with one repository is
     recorded as its failure.
     """
-    describer = _Describer(engine, source, query, retry_failed)
+    describer = _Describer(engine, source, query, retry_failed, GIVEN_UP * jobs)
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="describe")
     try:
         return describer.describe(pool, listings, report)
@@ -83,13 +83,14 @@ def describe_listed(
 
 
 class _Describer:
-    def __init__(self, engine: Engine, source: Source, query: Query, retry_failed: bool) -> None:
+    def __init__(self, engine: Engine, source: Source, query: Query, retry_failed: bool, most_refused: int) -> None:
         self._engine = engine
         self._source = source
         self._query = query
         self._retry_failed = retry_failed
         self.claims = Claims(engine, "describe")
         self.stopped = threading.Event()
+        self._most_refused = most_refused
         self._refused = 0  # repositories in a row of which nothing could be had
         self._counting = threading.Lock()
 
@@ -209,9 +210,9 @@ class _Describer:
             )
             with self._counting:
                 self._refused += repository.hub_id is not None
-                if self._refused < GIVEN_UP:
+                if self._refused < self._most_refused:
                     return None
-            what = f"{self._source.name} fails of {GIVEN_UP} repositories in a row, at last: {refused}"
+            what = f"{self._source.name} fails of {self._most_refused} repositories in a row, at last: {refused}"
             raise SourceUnreachable(f"{what}; the same command goes on from here") from failure
         with self._counting:
             self._refused = 0

@@ -19,7 +19,7 @@ from benchmarks.soak_models import write_hub
 def test_a_disturbed_crawl_ends_with_what_an_undisturbed_one_finds(database_url: str, tmp_path: Path) -> None:
     name = f"{make_url(database_url).database}_undisturbed"
     try:
-        plan = Soak(repositories=40, workers=2, kills=1)
+        plan = Soak(repositories=32, workers=2, kills=1)
         result = soak(plan, tmp_path, (database_url, another_database(database_url, name)))
     finally:
         with psycopg.connect(database_url, autocommit=True) as connection:

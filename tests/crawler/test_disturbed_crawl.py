@@ -160,7 +160,7 @@ def test_a_hub_that_fails_of_one_repository_after_the_other_ends_the_crawl(
     monkeypatch.setattr(describing, "GIVEN_UP", 3)
     hub.faults.status(code, "/api/models/*", times=None)
     with pytest.raises(SourceUnreachable, match="fails of 3 repositories in a row"):
-        run(engine, hub)
+        run(engine, hub, jobs=1)
     hub.faults.clear()
     assert run(engine, hub).described == 6
     assert failed(engine) == []
