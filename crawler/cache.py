@@ -17,7 +17,7 @@ from pathlib import Path
 
 from crawler.addresses import File
 from crawler.chunk_store import CHUNK, Chunk, ChunkStore
-from crawler.source import Details, Listed, Page, Part, Query, Source, Wanted
+from crawler.source import ByParts, Details, Listed, Page, Part, Query, Source, Wanted
 from db.errors import Failure, RepositoryUnavailable, Transient
 
 BATCH = 32 << 20  # bytes that are on their way from the source to disk and buffers at once, in one call
@@ -27,7 +27,7 @@ Content = Callable[[str, str, str], tuple[str, int] | None]
 """Repository, commit sha and path -> the file's hash (sha256 or Xet) and its size in bytes; None: not known."""
 
 
-class CachedSource:
+class CachedSource(ByParts):
     """`source`, satisfying crawler.source.Source like it, with at most `limit` bytes of weights under `folder`.
 
     The cache never gives wrong bytes and never stops anything: what it lost is fetched again, and where the disk is
@@ -53,9 +53,9 @@ class CachedSource:
         """The source's own."""
         return self._source.newest(query)
 
-    def locate(self, name: str, *, sure: bool = False) -> Listed | None:
+    def locate(self, name: str) -> Listed | None:
         """The source's own."""
-        return self._source.locate(name, sure=sure)
+        return self._source.locate(name)
 
     def details(self, name: str) -> Details:
         """The source's own."""
@@ -72,20 +72,6 @@ class CachedSource:
     def close(self) -> None:
         """Closes the source."""
         self._source.close()
-
-    def read_range(self, name: str, sha: str, path: str, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) of a file. Raises as the source does, and ValueError for a negative range."""
-        if not 0 <= start <= stop:
-            raise ValueError(f"[{start}, {stop}) is no range of bytes")
-        buffer = bytearray(stop - start)
-        self.read_into(name, sha, path, start, memoryview(buffer))
-        return bytes(buffer)
-
-    def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` with the bytes from `start` on. Raises as the source does."""
-        (failure,) = self.read_many([Part(name, sha, path, start, buffer)])
-        if failure is not None:
-            raise failure
 
     def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
         """Fill the buffers from disk as far as they are there, from the source elsewhere, which is kept."""

@@ -78,7 +78,7 @@ class FolderSource:
         """None: a folder says what it holds, not what has changed."""
         return None
 
-    def locate(self, name: str, *, sure: bool = False) -> Listed | None:  # noqa: ARG002
+    def locate(self, name: str) -> Listed | None:
         """The model of that name."""
         try:
             self._folder(name)

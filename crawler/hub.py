@@ -33,7 +33,7 @@ from crawler.plain import plain
 from crawler.ranges import RangeReader
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
 from crawler.small import too_large
-from crawler.source import Details, Listed, Page, Part, Query, RemoteFile, Wanted
+from crawler.source import ByParts, Details, Listed, Page, Query, RemoteFile, Wanted
 from crawler.weights import likely_weights
 from db.errors import Failure, RepositoryUnavailable, SourceUnreachable, Transient
 
@@ -47,7 +47,7 @@ def token_for(endpoint: str) -> str | None:
     return get_token() if endpoint.rstrip("/") == constants.ENDPOINT else None
 
 
-class HubSource:
+class HubSource(ByParts):
     """A Hub at `endpoint`, satisfying crawler.source.Source, for many threads. Close it, or use it in a `with`.
 
     `token` None: that of `token_for`, and none where there is none. `budget` None: as many requests as it takes.
@@ -108,10 +108,10 @@ class HubSource:
         """The last modification in the listing, by one request."""
         return None if query.ids else self._listing.newest(query)
 
-    def locate(self, name: str, *, sure: bool = False) -> Listed | None:
-        """One request: where the Hub redirects a name to. `sure`: that there is nothing is asked again."""
+    def locate(self, name: str) -> Listed | None:
+        """One request: where the Hub redirects a name to. That there is nothing is asked again."""
         try:
-            return self._confirmed(lambda: self._located(name)) if sure else self._run(lambda: self._located(name))
+            return self._confirmed(lambda: self._located(name))
         except RepositoryUnavailable:
             return None
 
@@ -154,20 +154,6 @@ class HubSource:
                 raise RepositoryUnavailable(f"the Hub answers {error}", model=name, file=path) from None
 
         return self._confirmed(once)
-
-    def read_range(self, name: str, sha: str, path: str, start: int, stop: int) -> bytes:
-        """Bytes [start, stop) of a file, verified. Raises ValueError for a negative range."""
-        if not 0 <= start <= stop:
-            raise ValueError(f"[{start}, {stop}) is no range of bytes")
-        buffer = bytearray(stop - start)
-        self.read_into(name, sha, path, start, memoryview(buffer))
-        return bytes(buffer)
-
-    def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` with the bytes from `start` on, verified."""
-        (failure,) = self.read_many([Part(name, sha, path, start, buffer)])
-        if failure is not None:
-            raise failure
 
     def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
         """Fill the buffers of many parts: neighbours by one request, several requests at once, all verified."""

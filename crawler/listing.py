@@ -16,10 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crawler.declared import listed_parents
+from crawler.lookup import located
 from crawler.storing import stored
 from db import crawls, declared
 from db.engine import exclusive, transaction
-from db.errors import Failure, UsageError
+from db.errors import UsageError
 from db.listing import Row, refresh_statistics, remove, rendered, store_names, store_rendered, store_rows
 from db.models import Crawl
 
@@ -36,7 +37,6 @@ OVERLAP = timedelta(hours=1)
 _GROWN = (1, 10, 100, 1_000)  # pages after which the tables are ten times as large as before
 GONE = "deleted or made private"
 LOOKED_UP = 1_000  # repositories that the whole listing does not show any more, in one pass
-GIVEN_UP = 5  # failures of the source in a row, after which it is not asked for more
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -218,20 +218,12 @@ def _settle_all(
     engine: Engine, source: Source, source_id: int, missing: Sequence[tuple[int, str]]
 ) -> tuple[int, list[int]]:
     """How many of these are gone, and which are there."""
-    removed = failed = 0
+    removed = 0
     there: list[int] = []
-    for number, name in missing:
-        try:
-            found = source.locate(name, sure=True)
-        except Failure as failure:  # the next pass asks again, as long as it does not see it
-            log.warning("%s", failure)
-            failed += 1
-            if failed == GIVEN_UP:
-                break
-            continue
-        failed = 0
+    numbers = {name: number for number, name in missing}
+    for name, found in located(source, numbers):
         if found is None:
-            removed += stored(engine, partial(remove, repositories=[number], why=GONE))
+            removed += stored(engine, partial(remove, repositories=[numbers[name]], why=GONE))
         else:
             shown = stored(engine, partial(store_rows, source_id=source_id, rows=[row_of(found)]))
             there += shown.repositories

@@ -21,7 +21,7 @@ import httpx2
 from crawler.addresses import Address, Addresses, AddressExpiredError, File
 from crawler.coalesce import Request, Span, coalesce
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
-from crawler.source import Part, Wanted
+from crawler.source import ByParts, Wanted
 from crawler.transfer import Target, Transfer, receive, too_short
 from db.errors import Failure, RangeNotHonoured, RepositoryUnavailable, WeightsMissing
 
@@ -38,7 +38,7 @@ DEADLINE = 30.0  # seconds to connect, to be answered, and for small ranges
 LEAST_RATE = 128 * 1024  # bytes per second beyond that
 
 
-class RangeReader:
+class RangeReader(ByParts):
     """Reads ranges of files through one client, for many threads. `resolve` asks the Hub for a file's address and size.
 
     `settle` says what a TryAgain becomes whose tries are used up; what it raises ends the whole call (nobody answers).
@@ -70,7 +70,7 @@ class RangeReader:
         return self._addresses.renew(file) if renew else self._addresses.get(file)[0]
 
     def size(self, file: File) -> int:
-        """The file's size: as its address has it, else from the reply to a range of it. Raises as `read_into` does."""
+        """The file's size: as its address has it, else from the reply to a range of it. Raises as `read_many` does."""
         address = self.address(file)
         if address.size is not None:
             return address.size
@@ -86,29 +86,14 @@ class RangeReader:
             raise RangeNotHonoured(what, model=file[0], file=file[2])
         return int(total)
 
-    def read(self, file: File, start: int, stop: int) -> bytes:
-        """Bytes [start, stop). Raises as `read_into` does, and ValueError for a negative range."""
-        if not 0 <= start <= stop:
-            raise ValueError(f"[{start}, {stop}) is no range of bytes")
-        buffer = bytearray(stop - start)
-        self.read_into(file, start, memoryview(buffer))
-        return bytes(buffer)
-
-    def read_into(self, file: File, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` with the bytes from `start` on; after a cut only the missing part is asked for again.
-
-        Raises RangeNotHonoured where the server sends anything else, HeaderMalformed where the file ends before the
-        range does, RepositoryUnavailable where it refuses a fresh address, Transient where it fails for too long.
-        """
-        (failure,) = self.read_many([Part(*file, start, buffer)])
-        if failure is not None:
-            raise failure
-
     def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
         """Fill the buffers of all parts, by as few requests as is sensible; how it went with each.
 
         Neighbours share a request (gaps of GAP bytes at most), what is larger than LARGEST comes in several, and
-        nothing beside the buffers is held but a chunk per request. Failures are those of `read_into`, each part's own.
+        nothing beside the buffers is held but a chunk per request; after a cut only the missing part is asked for again.
+        Failures, each part's own: RangeNotHonoured where the server sends anything else, HeaderMalformed where the
+        file ends before the range does, RepositoryUnavailable where it refuses a fresh address, what `settle` makes of
+        one that fails for too long.
         """
         buffers = [part.buffer.cast("B") for part in parts]
         spans = [

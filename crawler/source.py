@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -122,6 +123,28 @@ class Part:
     buffer: memoryview
 
 
+class ByParts(ABC):
+    """What reads parts reads a single one the same way."""
+
+    @abstractmethod
+    def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
+        """As `Source.read_many`."""
+
+    def read_range(self, name: str, sha: str, path: str, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of a file. Raises the part's failure, and ValueError for a negative range."""
+        if not 0 <= start <= stop:
+            raise ValueError(f"[{start}, {stop}) is no range of bytes")
+        buffer = bytearray(stop - start)
+        self.read_into(name, sha, path, start, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `start` on. Raises the part's failure."""
+        (failure,) = self.read_many([Part(name, sha, path, start, buffer)])
+        if failure is not None:
+            raise failure
+
+
 class Source(Protocol):
     """A place with models. Every method may raise SourceUnreachable, Transient or RepositoryUnavailable."""
 
@@ -135,10 +158,10 @@ class Source(Protocol):
     def newest(self, query: Query) -> datetime | None:
         """The last modification in the listing; None for a source that cannot list what has changed."""
 
-    def locate(self, name: str, *, sure: bool = False) -> Listed | None:
+    def locate(self, name: str) -> Listed | None:
         """The repository that a name leads to, maybe under another one; None where it leads to nothing.
 
-        `sure`: much depends on it, so a source that may be mistaken asks again before it says that there is nothing.
+        Much depends on the latter, so a source that may be mistaken asks again before it says so.
         """
 
     def details(self, name: str) -> Details:

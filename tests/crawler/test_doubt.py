@@ -77,7 +77,7 @@ def test_what_the_hub_says_of_a_repository_twice_by_mistake_is_not_believed(
     mistake(faults, f"/api/models/{NAME}", TIMES - 1)
     assert hub.details(NAME) == expected
     mistake(faults, f"/api/models/{NAME}", TIMES - 1)
-    found = hub.locate(NAME, sure=True)
+    found = hub.locate(NAME)
     assert found is not None
     assert found.name == NAME
 
@@ -90,7 +90,7 @@ def test_a_refusal_that_comes_again_and_again_is_believed(
     with pytest.raises(RepositoryUnavailable):
         hub.details(NAME)
     assert len(faults.asked) == TIMES
-    assert hub.locate("org/none", sure=True) is None
+    assert hub.locate("org/none") is None
 
 
 def test_a_page_that_is_no_json_is_transient_however_often_it_comes(hub: HubSource, faults: Faults) -> None:

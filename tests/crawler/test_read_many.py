@@ -64,7 +64,7 @@ def test_what_is_large_comes_in_several_requests_at_once(
     monkeypatch.setattr("crawler.ranges.LARGEST", 1 << 16)
     storage.slow = 0.02
     buffer = bytearray(len(CONTENT))
-    reader.read_into(FILE, 0, memoryview(buffer))
+    reader.read_into(*FILE, 0, memoryview(buffer))
     assert buffer == CONTENT
     assert len(storage.asked) == 16
     assert 2 <= storage.most_at_once <= 8
@@ -74,7 +74,7 @@ def test_what_is_large_comes_in_several_requests_at_once(
 def test_several_requests_that_meet_an_expired_address_renew_it_once(
     storage: Storage, reader: RangeReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader.read(FILE, 0, 1)
+    reader.read_range(*FILE, 0, 1)
     expired = f"signature={storage.resolved}"
 
     def expire(request: Request, start: int, stop: int) -> Response:
@@ -148,7 +148,7 @@ def test_a_large_part_beyond_the_files_end_is_not_begun(
 ) -> None:
     monkeypatch.setattr("crawler.ranges.LARGEST", 1 << 16)
     with pytest.raises(HeaderMalformed, match="1048576 bytes, expected at least 1048577"):
-        reader.read(FILE, 0, len(CONTENT) + 1)
+        reader.read_range(*FILE, 0, len(CONTENT) + 1)
     assert storage.asked == []
 
 
