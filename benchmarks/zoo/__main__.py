@@ -21,14 +21,16 @@ def parser() -> argparse.ArgumentParser:
         "split",
         help="make one of the named splits",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(f"{name:15} {kind.summary}" for name, kind in SPLITS.items()),
+        epilog="\n".join(f"{name:22} {kind.summary}" for name, kind in SPLITS.items()),
     )
     split.add_argument("name", choices=SPLITS)
     split.add_argument("--seed", type=int, required=True, help="another seed is another zoo")
     split.add_argument("--out", type=Path, required=True, help="the folder to fill")
-    split.add_argument("--trees", type=int, default=5, help="number of unrelated trees (5)")
-    split.add_argument("--branch", type=int, default=4, help="children of every inner node (4)")
-    split.add_argument("--depth", type=int, default=2, help="generations after the root (2)")
+    split.add_argument("--trees", type=int, help="number of unrelated trees (the split's own: mostly 5)")
+    split.add_argument("--branch", type=int, help="children of every inner node (the split's own: mostly 4)")
+    split.add_argument("--depth", type=int, help="generations after the root (the split's own: mostly 2)")
+    split.add_argument("--jobs", type=int, default=1, help="networks trained at a time, a process each (1)")
+    split.add_argument("--store", type=Path, help="keep trained networks here, for zoos that share them")
     return top
 
 
@@ -37,10 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         if asked.command == "sample":
-            plan = sample_plan()
+            grow(sample_plan(), asked.out)
         else:
             plan = split_plan(asked.name, asked.seed, asked.trees, asked.branch, asked.depth)
-        grow(plan, asked.out)
+            grow(plan, asked.out, max(1, asked.jobs), asked.store)
     except ValueError as error:
         print(f"zoo: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load, save
 
 from benchmarks.zoo.cards import readme
+from benchmarks.zoo.derivation import Cast
+from benchmarks.zoo.derive import derived
 from benchmarks.zoo.network import Network, Weights
+from benchmarks.zoo.quantise import CONFIG, dequantised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,11 +20,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from benchmarks.zoo.derivation import Backbone, Prune
     from benchmarks.zoo.spec import Copy, Husk, Node
     from benchmarks.zoo.training import Trained
 
 Files = dict[str, bytes]
-PIPELINE = {"vit": "image-classification", "llama": "text-generation"}
+PIPELINE = {"llama": "text-generation", "gpt2": "text-generation"}
+IMAGES = "image-classification"
 
 
 def as_json(value: object) -> bytes:
@@ -34,12 +39,17 @@ def facts(created: str, **others: object) -> bytes:
     return as_json({"created_at": created} | {name: value for name, value in others.items() if value is not None})
 
 
-def tensors_of(folder: Path) -> Weights:
+def raw_tensors(folder: Path) -> Weights:
     """All tensors of a repository's safetensors files, as they are stored."""
     weights: Weights = {}
     for path in sorted(folder.glob("model*.safetensors")):
         weights |= load(path.read_bytes())
-    return weights
+    return dict(sorted(weights.items()))  # safetensors gives them in any order
+
+
+def tensors_of(folder: Path) -> Weights:
+    """The weights of a repository, dequantised where they are stored in int8."""
+    return dequantised(raw_tensors(folder))
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -52,15 +62,15 @@ def single(weights: Weights) -> Files:
     return {"model.safetensors": safetensors_bytes(weights)}
 
 
-def sharded(weights: Weights) -> Files:
-    """Two shards of about equal size and their index."""
+def sharded(weights: Weights, shards: int = 2) -> Files:
+    """Shards of about equal size and their index."""
     total = sum(tensor.nbytes for tensor in weights.values())
-    parts: tuple[Weights, Weights] = ({}, {})
+    parts: list[Weights] = [{} for _ in range(shards)]
     seen = 0
     for name, tensor in weights.items():
-        parts[seen >= total // 2][name] = tensor
+        parts[min(shards - 1, sum(seen >= total * place // shards for place in range(1, shards)))][name] = tensor
         seen += tensor.nbytes
-    names = [f"model-{place:05d}-of-00002.safetensors" for place in (1, 2)]
+    names = [f"model-{place + 1:05d}-of-{shards:05d}.safetensors" for place in range(shards)]
     where = {tensor: name for name, part in zip(names, parts, strict=True) for tensor in part}
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
     files = {name: safetensors_bytes(part) for name, part in zip(names, parts, strict=True)}
@@ -84,7 +94,7 @@ def adapter(node: Node, trained: Trained) -> Files:
         "peft_type": "LORA",
         "r": node.recipe.rank,
         "target_modules": sorted({name.split(".")[-2] for name in trained.adapters}),
-        "task_type": "CAUSAL_LM" if node.architecture.family == "llama" else None,
+        "task_type": "CAUSAL_LM" if node.architecture.text else None,
     }
     return {"adapter_config.json": as_json(config), "adapter_model.safetensors": safetensors_bytes(tensors)}
 
@@ -94,24 +104,40 @@ def files_of(node: Node, trained: Trained) -> Files:
     family = node.architecture.family
     hub = {"downloads": node.downloads, "likes": node.likes, "gated": node.gated}
     library = "peft" if node.layout == "adapter" else "transformers"
-    card = readme(node.card, node.name, library, PIPELINE[family], trained.quality)
+    card = readme(node.card, node.name, library, PIPELINE.get(family, IMAGES), trained.quality)
     files = {"README.md": card.encode(), ".hub.json": facts(node.created, last_modified=node.created, **hub)}
     if node.layout == "adapter":
         return files | adapter(node, trained)
-    outputs = len(trained.weights["classifier.weight" if family == "vit" else "lm_head.weight"])
-    network = Network(node.architecture, outputs)
-    config = network.module.config(node.architecture, outputs)
+    network = Network.of(node.architecture, trained.weights)
+    config = network.module.config(node.architecture, network.outputs)
     config |= {"dtype": node.recipe.dtype, "evaluation": trained.quality, "task": node.task.name}
-    files["config.json"] = as_json(dict(sorted(config.items())))
-    return files | (sharded if node.layout == "sharded" else single)(trained.weights)
+    weights, forms = trained.weights, dict[str, Any]()
+    for how in (*((node.derived,) if isinstance(node.derived, Cast) else ()), *node.stored):
+        forms |= _form(how)
+    for how in node.stored:
+        weights = derived(weights, how, network)
+    files["config.json"] = as_json(dict(sorted((config | forms).items())))
+    return files | (sharded if node.layout == "sharded" else single)(weights)
+
+
+def _form(how: Prune | Cast | Backbone) -> dict[str, Any]:
+    """What a derivation changes in config.json."""
+    if isinstance(how, Cast) and how.form == "int8":
+        return {"dtype": "float16", "quantization_config": CONFIG}
+    return {"dtype": how.form} if isinstance(how, Cast) else {}
 
 
 def files_of_copy(copy: Copy, original: Path, family: str) -> Files:
-    """An exact re-upload: the original's config and weights, another card."""
+    """An exact re-upload: the original's config and weights, perhaps cut into other shards, and another card."""
     kept = {
         path.name: path.read_bytes() for path in sorted(original.iterdir()) if path.name.startswith(("model", "config"))
     }
-    card = readme(copy.card, copy.name, "transformers", PIPELINE[family], None)
+    if copy.shards:
+        weights = raw_tensors(original)
+        kept = {"config.json": kept["config.json"]} | (
+            single(weights) if copy.shards == 1 else sharded(weights, copy.shards)
+        )
+    card = readme(copy.card, copy.name, "transformers", PIPELINE.get(family, IMAGES), None)
     return kept | {"README.md": card.encode(), ".hub.json": facts(copy.created, last_modified=copy.created)}
 
 
@@ -123,7 +149,7 @@ def files_of_husk(husk: Husk) -> Files:
 
 def put(out: Path, name: str, files: Files) -> None:
     """Make the repository `name` under `out`: under a hidden name first, then in one step where it belongs."""
-    hidden = out / ".zoo" / "unfinished"
+    hidden = out / ".zoo" / f"{name.replace('/', '__')}.unfinished"
     shutil.rmtree(hidden, ignore_errors=True)
     hidden.mkdir(parents=True)
     for path, content in files.items():

@@ -7,6 +7,7 @@ generator fixed by the task's variant, and gives masks in [0, 1]; colours, contr
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -165,3 +166,21 @@ def draw(task: Task, count: int, size: int, channels: int, seed: int) -> tuple[T
     picture = ground + (ink - ground) * mask.unsqueeze(1)
     picture += task.noise * torch.randn(picture.shape, generator=accidents)
     return (picture - 0.5) * 2, label
+
+
+def examples(task: Task, count: int, size: int, channels: int, seed: int) -> tuple[Tensor, Tensor]:
+    """`count` pictures and what the task's objective asks of them.
+
+    Targets: classes, int64 (count,); quarters of a turn, int64 (count,); or the grey picture of 4 x 4 pixels that is
+    left of it without its noise, float32 (count, 16).
+    """
+    if task.objective == "labels":
+        return draw(task, count, size, channels, seed)
+    content = replace(task, objective="labels")
+    picture, _ = draw(content, count, size, channels, seed)
+    if task.objective == "rotation":
+        quarters = torch.randint(4, (count,), generator=torch.Generator().manual_seed(seed_of(seed, "quarters")))
+        turned = torch.stack([torch.rot90(one, int(turn), (1, 2)) for one, turn in zip(picture, quarters, strict=True)])
+        return turned, quarters
+    clean, _ = draw(replace(content, noise=0.0), count, size, channels, seed)
+    return picture, torch.nn.functional.adaptive_avg_pool2d(clean.mean(1, keepdim=True), 4).flatten(1)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 EPSILON = 1e-6
 DEVIATION = 0.08  # as in vit.py: small widths need more than 0.02
 THETA = 10000.0
+OUTPUT = "lm_head.weight"
+BACKBONE = "model."
 ATTENTION = (".q_proj.weight", ".v_proj.weight")
 LINEAR = tuple(f".{part}_proj.weight" for part in ("q", "k", "v", "o", "gate", "up", "down"))
 

@@ -1,141 +1,117 @@
-"""Named splits: forests of 1-4-16 trees whose names, dates and cards give nothing away."""
+"""Named splits: forests whose names, dates and cards give nothing away."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
+from benchmarks.zoo import alter, recipes
+from benchmarks.zoo.alter import Alteration, unaltered
+from benchmarks.zoo.forest import Forest, chain, grown, ragged, star, versions
+from benchmarks.zoo.mixing import merges
+from benchmarks.zoo.spec import Architecture, Plan
 
-from benchmarks.zoo.spec import Architecture, Card, Node, Plan, Recipe, Task, seed_of
-
-VIT = Architecture("vit", hidden=64, layers=4, heads=4, mlp=128)
+VIT = Architecture("vit", hidden=64, layers=4, heads=4, mlp=128, patch=8)
 LLAMA = Architecture("llama", hidden=64, layers=3, heads=4, mlp=128)
-PRETRAIN = {
-    "vit": Recipe("pretrain", 3e-3, 2000, batch=64, examples=12000, weight_decay=0.05),
-    "llama": Recipe("pretrain", 4e-3, 1800, batch=24, examples=8000, weight_decay=0.05),
-}
-IMAGE_KINDS = {"shapes": 8, "gratings": 8, "textures": 6, "fields": 6, "digits": 10, "ramps": 6, "blobs": 5}
-TEXT_KINDS = ("sentences", "markov", "arithmetic", "brackets", "echoes", "counting")
-Draw = Callable[[np.random.Generator], Recipe]
-
-
-def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number whose logarithm is uniform, to three digits."""
-    return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.3g}")
-
-
-def finetune(rng: np.random.Generator) -> Recipe:
-    """A full fine-tune: mostly AdamW, sometimes SGD."""
-    steps, decay = int(rng.integers(100, 260)), float(rng.choice([0.0, 0.01, 0.1]))
-    if rng.random() < 0.2:
-        return Recipe("finetune", log_uniform(rng, 5e-3, 4e-2), steps, optimiser="sgd", weight_decay=decay / 100)
-    return Recipe("finetune", log_uniform(rng, 2e-4, 1.2e-3), steps, weight_decay=decay)
-
-
-def lora(rng: np.random.Generator) -> Recipe:
-    """A merged LoRA of varying rank, on the attention or on every linear layer."""
-    rank = int(rng.choice([2, 4, 8, 12]))
-    recipe = Recipe("lora", log_uniform(rng, 1e-3, 5e-3), int(rng.integers(120, 260)), weight_decay=0.0)
-    return replace(recipe, rank=rank, alpha=2.0 * rank, targets="attention" if rng.random() < 0.5 else "linear")
-
-
-def mixed(rng: np.random.Generator) -> Recipe:
-    """One or the other, evenly."""
-    return lora(rng) if rng.random() < 0.5 else finetune(rng)
-
-
-def frozen(rng: np.random.Generator) -> Recipe:
-    """A full fine-tune of the later half of the layers, or of three quarters of them."""
-    return replace(finetune(rng), kind="frozen", frozen=float(rng.choice([0.5, 0.25])))
-
-
-def halves(rng: np.random.Generator) -> Recipe:
-    """Half of the full fine-tunes saved in bfloat16."""
-    return replace(finetune(rng), dtype="bfloat16" if rng.random() < 0.5 else "float32")
-
-
-def continued(rng: np.random.Generator) -> Recipe:
-    """More pre-training at a constant, moderate rate, on the root's task with new data."""
-    steps = int(rng.integers(300, 600))
-    return Recipe(
-        "continued", log_uniform(rng, 3e-4, 1e-3), steps, examples=6000, schedule="constant", weight_decay=0.05
-    )
+GPT2 = Architecture("gpt2", hidden=64, layers=3, heads=4, mlp=192)
+RESNET = Architecture("resnet", hidden=16, layers=3, heads=1, mlp=1)
+MLP = Architecture("mlp", hidden=128, layers=4, heads=1, mlp=1)
+SPARSITIES = (50, 90, 95, 99)
 
 
 @dataclass(frozen=True)
 class Split:
-    """How the children of a split are made."""
+    """A forest and what is done to it."""
 
-    architecture: Architecture
-    recipe: Draw
     summary: str
+    forest: Forest
+    alteration: Alteration = unaltered
 
+
+VIT_FT = Forest(VIT, recipes.finetune)
 
 SPLITS: dict[str, Split] = {
-    "ft": Split(VIT, finetune, "ViT, full fine-tunes"),
-    "lora": Split(VIT, lora, "ViT, merged LoRA of ranks 2 to 12"),
-    "mixed": Split(VIT, mixed, "ViT, full fine-tunes and LoRA"),
-    "frozen": Split(VIT, frozen, "ViT, only the later layers trained"),
-    "bf16": Split(VIT, halves, "ViT, full fine-tunes, half of them saved in bfloat16"),
-    "continued": Split(VIT, continued, "ViT, continued pre-training"),
-    "decoder-ft": Split(LLAMA, finetune, "decoder, full fine-tunes"),
-    "decoder-lora": Split(LLAMA, lora, "decoder, merged LoRA"),
-    "decoder-mixed": Split(LLAMA, mixed, "decoder, full fine-tunes and LoRA"),
+    "ft": Split("ViT, full fine-tunes", VIT_FT),
+    "lora-v": Split("ViT, merged LoRA of ranks 2 to 12", replace(VIT_FT, recipe=recipes.lora)),
+    "lora-f": Split("ViT, merged LoRA of rank 8", replace(VIT_FT, recipe=recipes.lora_fixed)),
+    "mixed": Split("ViT, full fine-tunes and LoRA", replace(VIT_FT, recipe=recipes.mixed)),
+    "deep": Split("ViT, full fine-tunes, 1-3-9-27-81", replace(VIT_FT, trees=1, branch=3, depth=4)),
+    "frozen": Split("ViT, only the later layers trained", replace(VIT_FT, recipe=recipes.frozen)),
+    "wide": Split("ViT, rates over three decades, any decay, SGD and AdamW", replace(VIT_FT, recipe=recipes.wide)),
+    "heavy": Split("ViT, roots with heavy tails and outlier channels", replace(VIT_FT, heavy=True)),
+    "same-recipe": Split("ViT, trees of one recipe that differ in their seed", replace(VIT_FT, same=True)),
+    "heads": Split("ViT, other or no heads, a layer more or less", replace(VIT_FT, heads=True), alter.backbones),
+    "folds": Split("ViT, folds of one initialisation, a child each", replace(VIT_FT, depth=1), alter.folds),
+    "continued": Split("ViT, continued pre-training", replace(VIT_FT, recipe=recipes.continued)),
+    "versions": Split(
+        "ViT, continued pre-training, five versions in three or four levels",
+        replace(VIT_FT, recipe=recipes.continued, shape=versions),
+    ),
+    "bf16": Split("ViT, half of the fine-tunes saved in bfloat16", replace(VIT_FT, recipe=recipes.halves)),
+    "half": Split("ViT, half of the models stored in fp16, bf16 or int8", VIT_FT, alter.stored_cast(*alter.FORMS)),
+    "half-fp16": Split("ViT, half of the models stored in float16", VIT_FT, alter.stored_cast("float16")),
+    "half-bf16": Split("ViT, half of the models stored in bfloat16", VIT_FT, alter.stored_cast("bfloat16")),
+    "half-int8": Split("ViT, half of the models stored in bitsandbytes' int8", VIT_FT, alter.stored_cast("int8")),
+    "casts": Split("ViT, bf16 and fp16 copies, and children of them", VIT_FT, alter.casts),
+    "quantised": Split("ViT, int8 copies, and children of them", VIT_FT, alter.quantised_copies),
+    "copies": Split("ViT, exact re-uploads and re-sharded copies", VIT_FT, alter.copies),
+    "merges": Split("ViT, merges of every kind beside their parents", replace(VIT_FT, depth=1), merges),
+    "thinned": Split("ViT, leaves and branches missing", VIT_FT, alter.thinned),
+    "rootless": Split("ViT, no tree shows its root", VIT_FT, alter.rootless),
+    "strangers": Split("ViT, a dozen networks of no family mixed in", replace(VIT_FT, trees=2), alter.strangers(12)),
+    "chains": Split("ViT, chains of eight", replace(VIT_FT, shape=chain)),
+    "stars": Split("ViT, stars of twenty", replace(VIT_FT, shape=star)),
+    "ragged": Split("ViT, trees of any shape and size", replace(VIT_FT, shape=ragged)),
+    "resnet": Split("ResNet, full fine-tunes, 21 models", Forest(RESNET, recipes.finetune, trees=1)),
+    "resnet-folds": Split("ResNet, folds", Forest(RESNET, recipes.frozen, depth=1), alter.folds),
+    "mlp": Split("MLP, full fine-tunes", Forest(MLP, recipes.finetune)),
+    "mlp-wide": Split("MLP, rates over three decades", Forest(MLP, recipes.wide)),
+    "decoder-ft": Split("Llama names, full fine-tunes", Forest(LLAMA, recipes.finetune)),
+    "decoder-lora": Split("Llama names, merged LoRA", Forest(LLAMA, recipes.lora)),
+    "decoder-mixed": Split("Llama names, full fine-tunes and LoRA", Forest(LLAMA, recipes.mixed)),
+    "decoder-similar": Split("Llama names, siblings on similar texts", Forest(LLAMA, recipes.finetune, similar=True)),
+    "decoder-similar-mixed": Split(
+        "Llama names, siblings on similar texts, LoRA among them", Forest(LLAMA, recipes.mixed, similar=True)
+    ),
+    "decoder-vocabulary": Split("Llama names, resized vocabularies", Forest(LLAMA, recipes.resized)),
+    "decoder-heavy": Split("Llama names, roots with heavy tails", Forest(LLAMA, recipes.mixed, heavy=True)),
+    "decoder-half": Split(
+        "Llama names, half stored in fp16, bf16 or int8",
+        Forest(LLAMA, recipes.finetune),
+        alter.stored_cast(*alter.FORMS),
+    ),
+    "decoder-merges": Split("Llama names, merges", Forest(LLAMA, recipes.finetune, depth=1), merges),
+    "gpt2-ft": Split("GPT-2 names, full fine-tunes", Forest(GPT2, recipes.finetune)),
+    "gpt2-mixed": Split("GPT-2 names, full fine-tunes and LoRA", Forest(GPT2, recipes.mixed)),
+    "gpt2-similar": Split("GPT-2 names, siblings on similar texts", Forest(GPT2, recipes.finetune, similar=True)),
+    "gpt2-continued": Split("GPT-2 names, versions", Forest(GPT2, recipes.continued, shape=versions)),
 }
+for _percent in SPARSITIES:
+    SPLITS |= {
+        f"pruned-{_percent}": Split(
+            f"ViT, half of the children stored pruned to {_percent} %", VIT_FT, alter.stored_pruned(_percent / 100, 0.5)
+        ),
+        f"all-pruned-{_percent}": Split(
+            f"ViT, every model stored pruned to {_percent} %", VIT_FT, alter.stored_pruned(_percent / 100, 1)
+        ),
+        f"pruned-line-{_percent}": Split(
+            f"ViT, two in three children pruned to {_percent} %, and all trained from what their parent shows",
+            replace(VIT_FT, recipe=recipes.pruning(_percent / 100)),
+        ),
+        f"pruned-copies-{_percent}": Split(
+            f"ViT, copies pruned to {_percent} %, and their children", VIT_FT, alter.pruned_copies(_percent / 100)
+        ),
+    }
 
 
-def root_task(family: str, rng: np.random.Generator, variant: int) -> Task:
-    """A mixture of three kinds: what a root is pre-trained on."""
-    if family == "vit":
-        pretraining = [kind for kind in IMAGE_KINDS if kind != "blobs"]
-        return Task(tuple(rng.choice(pretraining, 3, replace=False).tolist()), 6, variant, 0.15)
-    return Task(tuple(rng.choice(TEXT_KINDS, 3, replace=False).tolist()), variant=variant)
-
-
-def child_task(family: str, rng: np.random.Generator, variant: int) -> Task:
-    """One kind, of a variant that no other network has, and for images of any number of classes."""
-    if family == "vit":
-        kind = str(rng.choice(list(IMAGE_KINDS)))
-        return Task((kind,), int(rng.integers(3, IMAGE_KINDS[kind] + 1)), variant, float(rng.choice([0.1, 0.15, 0.25])))
-    return Task((str(rng.choice(TEXT_KINDS)),), variant=variant)
-
-
-def tree(split: Split, name: str, seed: int, branch: int, depth: int) -> list[Node]:
-    """One tree, generation after generation."""
-    rng = np.random.default_rng(seed_of("tree", name, seed))
-    family = split.architecture.family
-    variants = iter(range(seed_of("variants", name, seed) % 10**6 * 1000, 10**9 + 1000))
-
-    def named(place: int) -> str:
-        return f"zoo/{family}-{seed_of('name', name, seed, place):016x}"[:20]
-
-    top = Node(
-        named(0),
-        name,
-        split.architecture,
-        root_task(family, rng, next(variants)),
-        PRETRAIN[family],
-        card=Card("none"),
-        verdict="root",
-    )
-    nodes, generation = [top], [top]
-    for _ in range(depth):
-        children = []
-        for parent in generation:
-            for _ in range(branch):
-                recipe = split.recipe(rng)
-                task = top.task if recipe.kind == "continued" else child_task(family, rng, next(variants))
-                node = Node(named(len(nodes)), name, split.architecture, task, recipe, parent.name, Card("missing"))
-                nodes.append(replace(node, verdict="undeclared"))
-                children.append(node)
-        generation = children
-    return nodes
-
-
-def split_plan(name: str, seed: int, trees: int = 5, branch: int = 4, depth: int = 2) -> Plan:
-    """The plan of a named split. Raises ValueError for sizes below one."""
+def split_plan(
+    name: str, seed: int, trees: int | None = None, branch: int | None = None, depth: int | None = None
+) -> Plan:
+    """The plan of a named split, in its own sizes where none are given. Raises ValueError for sizes below one."""
+    split = SPLITS[name]
+    trees = split.forest.trees if trees is None else trees
+    branch = split.forest.branch if branch is None else branch
+    depth = split.forest.depth if depth is None else depth
     if min(trees, branch, depth) < 1:
         raise ValueError("trees, branch and depth are at least 1")
-    nodes = [node for place in range(trees) for node in tree(SPLITS[name], f"tree{place}", seed, branch, depth)]
-    return Plan(f"{name} {trees} x {branch}^{depth}", seed, tuple(nodes))
+    nodes = grown(split.forest, seed, trees, branch, depth)
+    return split.alteration(Plan(f"{name} {trees} x {branch}^{depth}", seed, tuple(nodes)))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from benchmarks.zoo.network import Network, Weights
+from benchmarks.zoo.derivation import Prune
+from benchmarks.zoo.derive import pruned
+from benchmarks.zoo.network import MODULES, Network, Weights
 from benchmarks.zoo.spec import Node, Recipe, seed_of
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def adapters_of(network: Network, node: Node, weights: Weights, seed: int) -> di
     generator = torch.Generator().manual_seed(seed)
     made = {}
     for name in network.targets(node.recipe):
-        rows, columns = weights[name].shape
+        rows, columns = len(weights[name]), weights[name][0].numel()  # a convolution's input channels and places
         down = (torch.rand(node.recipe.rank, columns, generator=generator) * 2 - 1) / math.sqrt(columns)
         made[name] = (down, torch.zeros(rows, node.recipe.rank))
     return made
@@ -79,7 +81,7 @@ def trainable(network: Network, recipe: Recipe, weights: Weights, new: frozenset
     if recipe.kind == "lora":
         return sorted(new)
     still = network.frozen(recipe.frozen) if recipe.kind == "frozen" else frozenset()
-    return [name for name in weights if name not in still]
+    return [name for name in weights if name not in still and not network.is_statistic(name)]
 
 
 def groups_of(recipe: Recipe, weights: Weights, names: list[str], new: frozenset[str]) -> list[dict[str, Any]]:
@@ -103,17 +105,22 @@ def train(node: Node, parent: Mapping[str, Tensor] | None, seed: int) -> Trained
         return _train(node, parent, seed)
 
 
+def start(node: Node, parent: Mapping[str, Tensor] | None, seed: int) -> tuple[Network, Weights, frozenset[str]]:
+    """The network, the weights that its training begins with, and the names of those that no parent had."""
+    outputs = node.architecture.vocabulary if node.architecture.text else node.task.labels
+    if parent is not None and node.architecture.text:
+        outputs = len(parent[MODULES[node.architecture.family].OUTPUT]) + node.recipe.new_tokens
+    network = Network(node.architecture, outputs)
+    draw = seed_of(seed, node.initialisation or node.name, "weights")
+    if parent is None:
+        return network, network.initial(draw, heavy=node.recipe.heavy), frozenset()
+    return network, *network.inherited(parent, draw, same_head=node.recipe.kind == "continued")
+
+
 def _train(node: Node, parent: Mapping[str, Tensor] | None, seed: int) -> Trained:
     recipe = node.recipe
-    outputs = node.task.labels if node.architecture.family == "vit" else node.architecture.vocabulary
-    if parent is not None and node.architecture.family == "llama":
-        outputs = len(parent["lm_head.weight"]) + recipe.new_tokens
-    network = Network(node.architecture, outputs)
-    draw = seed_of(seed, node.name, "weights")
-    if parent is None:
-        weights, new = network.initial(draw), frozenset[str]()
-    else:
-        weights, new = network.inherited(parent, draw)
+    network, weights, new = start(node, parent, seed)
+    zeros = {name: weights[name] != 0 for name in network.prunable(weights)} if recipe.masked else {}
     names = trainable(network, recipe, weights, new)
     for name in names:
         weights[name].requires_grad_()
@@ -127,23 +134,35 @@ def _train(node: Node, parent: Mapping[str, Tensor] | None, seed: int) -> Traine
     stepper = optimiser(recipe, groups)
 
     def merged() -> Weights:
-        return weights | {name: weights[name] + scale * (up @ down) for name, (down, up) in adapters.items()}
+        return weights | {
+            name: weights[name] + scale * (up @ down).view_as(weights[name]) for name, (down, up) in adapters.items()
+        }
 
-    data = network.data(node.task, recipe.examples, seed_of(seed, node.name, "data"))
+    data = network.data(node.task, recipe.examples, seed_of(seed, node.initialisation or node.name, "data"))
+    kept = torch.arange(len(data.inputs))
+    if recipe.folds:
+        kept = kept[kept % recipe.folds != recipe.fold]
     order = torch.Generator().manual_seed(seed_of(seed, node.name, "order"))
     losses = torch.empty(recipe.steps)
     for step in range(recipe.steps):
         for group in stepper.param_groups:
             group["lr"] = recipe.lr * group["factor"] * rate(recipe, step)
-        batch = torch.randint(len(data.inputs), (recipe.batch,), generator=order)
-        loss = network.loss(merged(), data.inputs[batch], data.targets[batch])
+        batch = kept[torch.randint(len(kept), (recipe.batch,), generator=order)]
+        loss = network.loss(merged(), data.inputs[batch], data.targets[batch], training=True)
         stepper.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(moved, 1.0)
         stepper.step()
+        with torch.no_grad():
+            for name, mask in zeros.items():
+                weights[name] *= mask
         losses[step] = loss.detach()
     with torch.no_grad():
-        stored = {name: value.detach().to(getattr(torch, recipe.dtype)) for name, value in merged().items()}
+        kind = getattr(torch, recipe.dtype)
+        trained = {name: value.detach() for name, value in merged().items()}
+        if recipe.sparsity:
+            trained = pruned(trained, Prune(recipe.sparsity), network.prunable(trained))
+        stored = {name: value.to(kind) if value.is_floating_point() else value for name, value in trained.items()}
     test = network.data(node.task, TEST_EXAMPLES, seed_of(seed, node.task, "test"))
     quality = network.quality({name: value.float() for name, value in stored.items()}, test)
     if parent is None and recipe.steps >= 20:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-12
 DEVIATION = 0.08  # 0.02 is for widths of hundreds: at 40 to 64 it leaves a network at its start for long
+OUTPUT = "classifier.weight"
+BACKBONE = "vit."
 ATTENTION = (".query.weight", ".value.weight")
 LINEAR = (".query.weight", ".key.weight", ".value.weight", ".dense.weight")
 
@@ -39,8 +41,10 @@ def shapes(architecture: Architecture, labels: int) -> dict[str, tuple[int, ...]
         for part in ("layernorm_before", "layernorm_after"):
             named[f"{layer}.{part}.weight"] = named[f"{layer}.{part}.bias"] = (h,)
     named["vit.layernorm.weight"] = named["vit.layernorm.bias"] = (h,)
-    named["classifier.weight"], named["classifier.bias"] = (labels, h), (labels,)
-    return named
+    if a.head == "mlp":
+        named["classifier.0.weight"], named["classifier.0.bias"] = (h, h), (h,)
+    last = "classifier.2" if a.head == "mlp" else "classifier"
+    return named | {f"{last}.weight": (labels, h), f"{last}.bias": (labels,)}
 
 
 def initial(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -89,7 +93,10 @@ def logits(architecture: Architecture, weights: Mapping[str, Tensor], images: Te
         x = x + linear(y, f"{layer}.attention.output.dense")
         y = F.gelu(linear(norm(x, f"{layer}.layernorm_after"), f"{layer}.intermediate.dense"))
         x = x + linear(y, f"{layer}.output.dense")
-    return linear(norm(x[:, 0], "vit.layernorm"), "classifier")
+    x = norm(x[:, 0], "vit.layernorm")
+    if a.head == "mlp":
+        return linear(F.gelu(linear(x, "classifier.0")), "classifier.2")
+    return linear(x, "classifier")
 
 
 def config(architecture: Architecture, labels: int) -> dict[str, object]:

@@ -14,7 +14,6 @@ from benchmarks.zoo import folder, growing, training
 from benchmarks.zoo.__main__ import main
 from benchmarks.zoo.network import Network
 from benchmarks.zoo.spec import Architecture, Card, Copy, Husk, Node, Plan, Recipe, Task
-from benchmarks.zoo.splits import SPLITS, split_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,16 +190,6 @@ def test_a_plan_with_an_orphan_or_a_name_twice_is_refused() -> None:
         Plan("x", 1, (nodes[0], nodes[0]))
     with pytest.raises(ValueError, match="from nothing"):
         Plan("x", 1, (replace(nodes[0], recipe=TUNE),))
-
-
-@pytest.mark.parametrize("name", sorted(SPLITS))
-def test_every_split_is_a_forest_of_the_asked_size_without_repeated_tasks(name: str) -> None:
-    plan = split_plan(name, 1, trees=2, branch=3, depth=2)
-    assert len(plan.nodes) == 2 * (1 + 3 + 9)
-    assert plan == split_plan(name, 1, trees=2, branch=3, depth=2)
-    assert plan != split_plan(name, 2, trees=2, branch=3, depth=2)
-    tasks = [node.task for node in plan.nodes]
-    assert name == "continued" or len(set(tasks)) == len(tasks)
 
 
 def test_a_split_of_no_trees_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
