@@ -1,0 +1,136 @@
+"""Merges seen layer by layer: the weights of the parents in each layer, and layers that were taken whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineage.affine import gram, mean_of, scaled_sum
+from lineage.cluster import THRESHOLD
+
+Floats = NDArray[np.float64]
+_SPREAD = 0.5
+_STRAIGHT = 1e-6  # an angle below which a turn is a straight line
+_NOTHING = 1e-3  # a weight that is 0 but for rounding
+_SHARE = 0.05
+_ALIKE = 1e-10  # parents nearer than this share of their squared norm are equal in a layer
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Squared distances of n members by trunk layer, over the layers that all of them have."""
+
+    members: tuple[int, ...]  # positions in the family
+    layers: tuple[int, ...]  # l of them
+    sizes: Floats  # (l,) elements
+    by_layer: Floats  # (l, n, n)
+    norms: Floats  # (l, n) squared
+    total: Floats  # (n, n)
+    rounding: Floats  # (n,) the squared distance that rounding alone may give
+    slope: Floats  # (n, n) mean slope evidence: [i, j] > 0 says "i is the parent of j", 0 nothing
+
+
+@dataclass(frozen=True)
+class LayerFits:
+    """A child as a weighted sum of k parents in each of l layers."""
+
+    weights: Floats  # (l, k) of sum 1; NaN where the parents are equal
+    residual: float  # squared distance of the child from the sums, over all layers
+    scale: float  # sum of the weights before they were brought to 1, the mean over elements
+
+
+def layer_fits(seen: Seen, child: int, parents: Sequence[int], *, scaled: bool) -> LayerFits:
+    """The best weights of the parents in each layer, of sum 1, or (`scaled`) of any sum.
+
+    Two parents' weights of any sum are those of a SLERP, whose share t of the angle Ω between them follows from the
+    ratio r of the weights, sin(t Ω) / sin((1 - t) Ω): tan(t Ω) = r sin Ω / (1 + r cos Ω). It is t that is given then.
+    """
+    chosen = list(parents)
+    rows = np.full((len(seen.sizes), len(chosen)), np.nan)
+    scales, residual = np.ones(len(seen.sizes)), 0.0
+    for number, (squared, norms) in enumerate(zip(seen.by_layer, seen.norms, strict=True)):
+        to_child, among = squared[child, chosen], squared[np.ix_(chosen, chosen)]
+        if among.max() <= _ALIKE * norms[chosen].max():
+            residual += float(to_child.mean())
+            continue
+        products = gram(to_child, among)
+        fit = mean_of(products)
+        if scaled:
+            onto = (norms[chosen] + norms[child] - to_child) / 2
+            fit = scaled_sum(gram(norms[chosen], among), onto, float(norms[child]))
+            scales[number] = fit.weights.sum()
+        residual += fit.residual
+        rows[number] = _turned(fit.weights, among, norms[chosen]) if scaled else fit.weights
+    return LayerFits(rows, residual, float(scales @ seen.sizes / seen.sizes.sum()))
+
+
+def _turned(weights: Floats, among: Floats, norms: Floats) -> Floats:
+    """The weights of sum 1 that stand for weights of any sum: a pair's shares of the angle between the two."""
+    if len(weights) != 2 or (weights < 0).any():
+        even: Floats = weights / (weights.sum() or 1.0)
+        return even
+    cosine = float((norms.sum() - among[0, 1]) / (2 * np.sqrt(norms.prod())))
+    angle = float(np.arccos(np.clip(cosine, -1, 1)))
+    a, b = weights
+    share = np.arctan2(b * np.sin(angle), a + b * cosine) / angle if angle > _STRAIGHT else b / (a + b)
+    return np.array([1 - share, share])
+
+
+def overall(weights: Floats, sizes: Floats) -> tuple[float, ...]:
+    """(k,) the mean of (l, k) weights over the elements of the layers in which they are known."""
+    known = ~np.isnan(weights).any(axis=1)
+    if not known.any():
+        return tuple(np.full(weights.shape[1], 1 / weights.shape[1]).tolist())
+    return tuple((sizes[known] @ weights[known] / sizes[known].sum()).tolist())
+
+
+def pair_fits(seen: Seen, child: int, some: Sequence[int], others: Sequence[int]) -> tuple[Floats, Floats]:
+    """(some, others) what the best sums of two parents leave, with weights of at least 0 in each layer, and the null.
+
+    With v = c - a and u = b - a, sums of a and b reach what of v is not orthogonal to both a and u. The null is
+    what they would leave in a tree: what `lineage.affine.between` gives, summed over layers.
+    """
+    some, others = list(some), list(others)
+    residual, null = np.zeros((len(some), len(others))), np.zeros((len(some), len(others)))
+    for squared, norms in zip(seen.by_layer, seen.norms, strict=True):
+        a, b, c = norms[some][:, None], norms[others], norms[child]
+        to_a, to_b, apart = squared[child, some][:, None], squared[child, others], squared[np.ix_(some, others)]
+        v_a, u_a, u_v = (c - a - to_a) / 2, (b - a - apart) / 2, (to_a + apart - to_b) / 2
+        over_a = np.divide(1.0, a, out=np.zeros_like(a), where=a > 0)
+        v, u, product = to_a - v_a**2 * over_a, apart - u_a**2 * over_a, u_v - v_a * u_a * over_a
+        of_b = np.divide(product, u, out=np.zeros_like(u), where=u > _ALIKE * a)
+        of_a = 1 + (v_a - of_b * u_a) * over_a - of_b
+        alone = np.minimum(to_a - v_a**2 * over_a, to_b)  # where a weight would be negative, one of the two is left
+        positive = (of_a >= -_NOTHING) & (of_b >= -_NOTHING)
+        residual += np.where(positive, np.maximum(v - of_b * product, 0.0), alone)
+        both = to_a + to_b
+        null += np.divide(to_a * to_b, both, out=np.zeros_like(both), where=both > 0)
+    return residual, null
+
+
+def moved_apart(seen: Seen, child: int, parent: int, others: NDArray[np.bool_], own: NDArray[np.bool_]) -> bool:
+    """Whether in the layers `others`, which the child does not have from `parent`, the two moved apart.
+
+    They did if they are unrelated there. Else some third member has to lie between the two there, who differs from the
+    child in the layers `own` as well, which the child does have from that parent: a base. Without one the child may be
+    a neighbour of the parent, which trained those layers and froze the rest.
+    """
+    there, here = seen.by_layer[others].sum(axis=0), seen.by_layer[own].sum(axis=0)
+    distance = float(there[parent, child])
+    norms = float(seen.norms[others][:, [parent, child]].sum())
+    if distance >= THRESHOLD**2 * norms:
+        return True
+    to_parent, to_child = there[parent], there[child]
+    lengths = np.sqrt(to_parent * to_child)
+    cosine = np.divide((to_parent + to_child - distance) / 2, lengths, out=np.ones_like(lengths), where=lengths > 0)
+    least = np.minimum(to_parent, to_child) > _SHARE * distance
+    return bool(
+        (
+            least
+            & (np.abs(cosine) < _SPREAD)
+            & (here[child] > _SHARE * distance * here.max() / max(there.max(), 1e-300))
+        ).any()
+    )

@@ -1,0 +1,320 @@
+"""Which mean of others a model is, if it is one.
+
+A mean is sought over the whole trunk (average, linear, task arithmetic; SLERP of near models differs from it by a
+factor near 1); as a sum of two parents of any scale in each layer (SLERP, weights that change with depth); by layers
+taken whole; and with one base of negative weight (task arithmetic whose weights exceed 1 in all).
+
+Who of an affinely dependent set is the merge? Where all weights are positive only one member can be. Else the base is
+the member from which the others look orthogonal. Layers taken whole are told from fine-tunes of frozen layers only
+where the parents are unrelated, or somebody shows that they moved apart (`lineage.merge_layers.moved_apart`): equality
+of layers alone is the same for a chain of fine-tunes each of which moved other layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineage.affine import between, cone, convex_mean, gram, mean_of
+from lineage.cluster import trunk_layers
+from lineage.family import FamilyMeasures
+from lineage.merge_layers import Seen, layer_fits, moved_apart, overall, pair_fits
+
+Floats = NDArray[np.float64]
+
+RATIO = 0.1  # models of zoos without merges were at 0.91 and above
+PARENTS = 6
+ORTHOGONAL = 0.25
+_SHARED = 0.9
+_NEAREST = 16
+_PURSUED = 8
+_BASES = 12
+_OTHERS = 1024
+_PAIRS = 1 << 15
+_EXACT = 1e-12  # of the squared norm: below it a residual is float32's rounding, or that of the sums
+_FLOAT32 = 2.0**-23.5 / 12**0.5
+_LEAST_WEIGHT = 0.01
+_OPPOSED = -0.15
+
+Residual = Callable[[int, list[int]], float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One explanation of a child, in indices of what was seen."""
+
+    child: int
+    parents: tuple[int, ...]
+    weights: tuple[float, ...]
+    layer_weights: Floats
+    scale: float
+    residual: float
+    ratio: float
+    exact: bool
+    kind: str
+
+
+def see(measures: FamilyMeasures, members: Sequence[int], rounding: Floats | None = None) -> Seen | None:
+    """What a search for merges looks at; None if too little can be compared.
+
+    Layers are those that most members have, members those that have all of these and no unmeasured pair.
+    """
+    chosen = np.array(list(members), dtype=np.intp)
+    if len(chosen) < 3:
+        return None
+    has = trunk_layers(measures, list(chosen))
+    sizes = np.array([layer.size for layer in measures.layers], dtype=np.float64)
+    layers = np.flatnonzero(has.mean(axis=1) >= _SHARED)
+    if sizes[layers].sum() < 0.5 * sizes[has.any(axis=1)].sum():
+        layers = np.flatnonzero(has.mean(axis=1) >= 0.5)
+    chosen = chosen[has[layers].all(axis=0)]
+    if len(chosen) < 3 or not len(layers):
+        return None
+    by_layer = measures.squared_distance[np.ix_(layers, chosen, chosen)]
+    total: Floats = by_layer.sum(axis=0)
+    norms = measures.squared_norm[np.ix_(layers, chosen)]
+    relative = np.full(len(chosen), _FLOAT32) if rounding is None else rounding[chosen]
+    floor = (_EXACT + 4 * relative**2) * norms.sum(axis=0)
+    if not np.isfinite(total).all():
+        return None
+    slopes = measures.slope[np.ix_(layers, chosen, chosen)]
+    known = np.isfinite(slopes)
+    slope = np.where(known, slopes, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return Seen(tuple(map(int, chosen)), tuple(map(int, layers)), sizes[layers], by_layer, norms, total, floor, slope)
+
+
+def cosines(squared: Floats, corner: int, others: Sequence[int]) -> Floats:
+    """(k, k) cosines of the angles between k others as seen from a corner; 0 where one is equal to it."""
+    away = squared[corner, list(others)]
+    products = gram(away, squared[np.ix_(others, others)])
+    lengths = np.sqrt(np.outer(away, away))
+    angles: Floats = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return angles
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search among the members seen, for means of 2 to `largest` parents with a ratio below `ratio`."""
+
+    seen: Seen
+    ratio: float = RATIO
+    largest: int = PARENTS
+
+    def near(self, child: int, count: int = 4) -> frozenset[int]:
+        """The members nearest to a child."""
+        order = np.argsort(self.seen.total[child], kind="stable")
+        return frozenset(int(one) for one in order[: count + 1] if one != child)
+
+    def explain(self, child: int, without: frozenset[int] = frozenset()) -> Found | None:
+        """The mean with positive weights that explains a child best: one that leaves nothing, else the nearest."""
+        allowed = self._allowed(child, without)
+        if len(allowed) < 2:
+            return None
+        best: Found | None = None
+        for attempt in (self._mean, self._pair, self._whole_layers):
+            found = attempt(child, allowed)
+            if found and found.exact:
+                return found
+            if found and (best is None or found.ratio < best.ratio):
+                best = found
+        return best
+
+    def _allowed(self, child: int, without: frozenset[int]) -> list[int]:
+        """The candidates, nearest first."""
+        away = self.seen.total[child]
+        order = np.argsort(away, kind="stable").tolist()
+        return [one for one in order if one != child and one not in without and away[one] > self.seen.rounding[child]]
+
+    def _mean(self, child: int, allowed: list[int]) -> Found | None:
+        near = allowed[:_NEAREST]
+        opposed = _cosines_between(self.seen.total, child, near, allowed).min()
+        if opposed > _OPPOSED:
+            return None
+        support = self._reduced(child, self._pursued(child, allowed), partial(_mean_residual, self.seen.total))
+        return self._judged(child, support, _mean_residual(self.seen.total, child, support), "linear")
+
+    def _pursued(self, child: int, allowed: list[int]) -> list[int]:
+        """The support of the best mean: of the nearest, and of those that what is left points to, one at a time."""
+        squared = self.seen.total
+        pool, everyone = allowed[:_NEAREST], np.array(allowed, dtype=np.intp)
+        for _ in range(_PURSUED):
+            fit = convex_mean(gram(squared[child, pool], squared[np.ix_(pool, pool)]))
+            if fit.residual <= self.seen.rounding[child]:
+                break
+            spread = float(fit.weights @ squared[np.ix_(pool, pool)] @ fit.weights) / 2
+            away = np.maximum(fit.weights @ squared[pool][:, everyone] - spread, 0.0)
+            along = (fit.residual + away - squared[child, everyone]) / 2
+            gain = np.divide(np.maximum(along, 0.0) ** 2, away, out=np.zeros_like(away), where=away > 0)
+            gain[np.isin(everyone, pool)] = 0
+            best = int(gain.argmax())
+            if gain[best] <= 1e-3 * fit.residual:
+                break
+            pool = [*pool, int(everyone[best])]
+        fit = convex_mean(gram(squared[child, pool], squared[np.ix_(pool, pool)]))
+        return _heaviest(pool, fit.weights, self.largest + 2)
+
+    def _reduced(self, child: int, support: list[int], residual: Residual) -> list[int]:
+        """Leave out parents, the least needed first, as long as what is left does not grow."""
+        left = residual(child, support)
+        while len(support) > 2:
+            smaller = [[one for one in support if one != gone] for gone in support]
+            lefts = [residual(child, some) for some in smaller]
+            best = int(np.argmin(lefts))
+            if lefts[best] > max(self.seen.rounding[child], 1.1 * left):
+                break
+            support, left = smaller[best], lefts[best]
+        return support
+
+    def _judged(self, child: int, support: list[int], residual: float, kind: str) -> Found | None:
+        """What was found, if it is a merge by its ratio, with weights and kind from a closer look at the layers."""
+        null = between(self.seen.total[child, support])
+        if not 2 <= len(support) <= self.largest or null <= self.seen.rounding[child]:
+            return None
+        ratio = max(0.0, residual - self.seen.rounding[child]) / null
+        if ratio >= self.ratio:
+            return None
+        return self._described(child, support, residual, ratio, kind)
+
+    def based(self, child: int, without: frozenset[int] = frozenset()) -> tuple[float, Found] | None:
+        """Task arithmetic: a base plus weighted differences from it, whose weights exceed 1 in all.
+
+        How far the differences are from orthogonal comes first: it tells a base from the other members of the set.
+        """
+        allowed = self._allowed(child, without)
+        if len(allowed) < 3:
+            return None
+        squared = self.seen.total
+        pool = allowed[: _NEAREST + _PURSUED]
+        best = None
+        for base in pool[:_BASES]:
+            others = [one for one in pool if one != base]
+            away = squared[base, others]
+            onto = (squared[base, child] + away - squared[child, others]) / 2
+            fit = cone(gram(away, squared[np.ix_(others, others)]), onto, float(squared[base, child]))
+            support = _heaviest(others, fit.weights, self.largest - 1)
+            if len(support) < 2:
+                continue
+            support = [*self._reduced(child, [*support, base], partial(_signed_residual, squared))]
+            if base not in support or len(support) < 3:
+                continue
+            found = self._judged(child, support, _signed_residual(squared, child, support), "task arithmetic")
+            if found is None or found.weights[found.parents.index(base)] >= 0 or sorted(found.weights)[1] < 0:
+                continue
+            skew = np.abs(
+                cosines(squared, base, [one for one in support if one != base]) - np.eye(len(support) - 1)
+            ).max()
+            if skew < 2 * ORTHOGONAL and (best is None or skew < best[0]):
+                best = (float(skew), found)
+        return best
+
+    def _pair(self, child: int, allowed: list[int]) -> Found | None:
+        """Two parents with weights of any sum in each layer: SLERP, and weights that change with depth."""
+        others = allowed[:_OTHERS]
+        near = others[: max(_NEAREST, _PAIRS // len(others))]
+        residual, null = pair_fits(self.seen, child, near, others)
+        apart = self.seen.total[child]
+        whole = apart[near][:, None] * apart[others] / (apart[near][:, None] + apart[others])
+        left = np.maximum(residual - self.seen.rounding[child], 0.0)
+        # Where most layers are taken whole, a sum that leaves nothing says less: see `_whole_layers`.
+        possible = (null > np.maximum(0.1 * whole, self.seen.rounding[child])) & (left < self.ratio * null)
+        left = np.where(possible, residual, np.inf)
+        a, b = np.unravel_index(int(left.argmin()), left.shape)
+        if not np.isfinite(left[a, b]):
+            return None
+        ratio = max(0.0, float(residual[a, b] - self.seen.rounding[child])) / float(null[a, b])
+        return self._described(child, [near[a], others[b]], float(residual[a, b]), ratio, "slerp")
+
+    def _whole_layers(self, child: int, allowed: list[int]) -> Found | None:
+        """Every layer equal to that of one of the parents, but for rounding."""
+        seen = self.seen
+        share = seen.norms[:, child] / max(float(seen.norms[:, child].sum()), 1e-300)
+        equal = seen.by_layer[:, child, :][:, allowed] <= (seen.rounding[child] * share)[:, None]
+        if not equal.any(axis=1).all():
+            return None
+        support, open_layers = [], np.ones(len(seen.sizes), dtype=bool)
+        while open_layers.any():
+            gain = seen.sizes @ (equal & open_layers[:, None])
+            best = int(gain.argmax())
+            support.append(best)
+            open_layers &= ~equal[:, best]
+        parents = [allowed[index] for index in support]
+        if not 2 <= len(parents) <= self.largest:
+            return None
+        shares = equal[:, support]
+        only = [shares[:, one] & ~np.delete(shares, one, axis=1).any(axis=1) for one in range(len(parents))]
+        if any(seen.sizes[mine].sum() < _LEAST_WEIGHT * seen.sizes.sum() for mine in only):
+            return None
+        apart = all(
+            moved_apart(seen, child, parents[a], only[b], only[a])
+            and moved_apart(seen, child, parents[b], only[a], only[b])
+            for a, b in combinations(range(len(parents)), 2)
+        )
+        if not apart:
+            return None
+        weights = np.where(shares, 1.0, 0.0) / shares.sum(axis=1, keepdims=True)
+        weights[shares.all(axis=1)] = np.nan
+        return Found(
+            child, tuple(parents), overall(weights, seen.sizes), weights, 1.0, 0.0, 0.0, exact=True, kind="layers"
+        )
+
+    def _described(self, child: int, support: list[int], residual: float, ratio: float, kind: str) -> Found | None:
+        """A closer look, which tells one weight for all layers from a turn in each and from weights that change."""
+        seen, rounding = self.seen, float(self.seen.rounding[child])
+        uniform = mean_of(_products(seen.total, child, support))
+        weights: Floats = uniform.weights
+        layers = layer_fits(seen, child, support, scaled=False)
+        scale, residual = 1.0, min(residual, uniform.residual)
+        if uniform.residual > rounding and kind != "task arithmetic":
+            turned = layer_fits(seen, child, support, scaled=True)
+            kind = "linear"
+            if len(support) == 2 and layers.residual > rounding and turned.residual < layers.residual / 2:
+                kind, scale, layers = "slerp", turned.scale, turned
+            elif layers.residual < uniform.residual / 2:
+                kind = "layers"
+            if kind != "linear":
+                residual = layers.residual
+                weights = np.array(overall(layers.weights, seen.sizes))
+        if np.abs(weights).min() < _LEAST_WEIGHT:
+            return None
+        return Found(
+            child,
+            tuple(support),
+            tuple(map(float, weights)),
+            layers.weights,
+            scale,
+            residual,
+            ratio,
+            exact=residual <= rounding,
+            kind=kind,
+        )
+
+
+def _products(squared: Floats, child: int, parents: list[int]) -> Floats:
+    return gram(squared[child, parents], squared[np.ix_(parents, parents)])
+
+
+def _mean_residual(squared: Floats, child: int, parents: list[int]) -> float:
+    return convex_mean(_products(squared, child, parents)).residual
+
+
+def _signed_residual(squared: Floats, child: int, parents: list[int]) -> float:
+    return mean_of(_products(squared, child, parents)).residual
+
+
+def _heaviest(pool: list[int], weights: Floats, count: int) -> list[int]:
+    """The candidates of most weight, of those that have any to speak of."""
+    order = np.argsort(-weights, kind="stable")[:count]
+    return [pool[index] for index in order if weights[index] > _LEAST_WEIGHT / 2]
+
+
+def _cosines_between(squared: Floats, corner: int, some: list[int], others: list[int]) -> Floats:
+    """The (some, others) cosines of the angles between members as seen from a corner."""
+    here, there = squared[corner, some], squared[corner, others]
+    products = (here[:, None] + there[None, :] - squared[np.ix_(some, others)]) / 2
+    angles: Floats = products / np.sqrt(np.outer(here, there))
+    return angles
