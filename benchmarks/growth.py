@@ -71,7 +71,7 @@ def _seconds(models: int, side: int) -> float:
     places = [StoredTensor("f", "w", "F32", 0, side * side * 4)] * models
     with layer_stream(read) as stream:
         start = time.process_time()
-        measure_layer(stream, Layer("w", (side, side), LayerKind.TRUNK), places, models, MEMORY, ranks=False)
+        measure_layer(stream, Layer("w", (side, side), LayerKind.TRUNK), places, models, MEMORY, with_ranks=False)
         return time.process_time() - start
 
 

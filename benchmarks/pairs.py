@@ -100,7 +100,7 @@ def _ours(family: families.Family) -> Any:
         for layer, place in zip(family.layers, family.places, strict=True):
             reader.begin(revisions)
             places = [place] * family.members
-            total += measure_layer(stream, layer, places, family.members, MEMORY, ranks=False).squared_distance
+            total += measure_layer(stream, layer, places, family.members, MEMORY, with_ranks=False).squared_distance
     return total
 
 

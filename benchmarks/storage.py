@@ -22,7 +22,8 @@ from sqlalchemy import Engine, text
 from db import embedded, measurements, schema
 from db.engine import connect, transaction
 from db.models import Family, FamilyLayer, Repository, Revision, SourceRow
-from lineage.measure import METRIC_VERSION, pack
+from lineage.measure import METRIC_VERSION
+from lineage.packed import pack
 from lineage.sketch import buckets
 from lineage.stored import load_measures
 
@@ -88,10 +89,15 @@ def store(engine: Engine, family: int, revisions: list[int], layers: list[Family
                         **columns,
                         "count": [SIDE * SIDE] * len(new),
                         "zeros": [0] * len(new),
+                        "outliers": [0] * len(new),
+                        "form": [0] * len(new),
                         "digest": [random.bytes(16) for _ in new],
                         "squared_distance": pack(random.random(pairs)),
                         "slope": pack(random.standard_normal(pairs).astype(np.float32)),
                         "rank": pack(rank),
+                        "equal": pack(np.zeros(pairs, dtype=np.float32)),
+                        "lost": b"",
+                        "lost_of": b"",
                         "sketch": random.standard_normal((len(new), layer.buckets)).tobytes(),
                     },
                 )

@@ -121,7 +121,7 @@ def _measure(source: Any, family: families.Family, revisions: list[Revision]) ->
         for layer, place in zip(family.layers, family.places, strict=True):
             reader.begin(revisions)
             members = len(revisions)
-            found = measure_layer(stream, layer, [place] * members, members, MEMORY, ranks=False)
+            found = measure_layer(stream, layer, [place] * members, members, MEMORY, with_ranks=False)
             assert not found.unusable and not reader.failed, reader.failed  # noqa: PT018
 
 

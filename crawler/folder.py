@@ -13,6 +13,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO
 
 from crawler.cards import parse_card
 from crawler.hub_rows import listed_row, mapping
+from crawler.open_files import OpenFiles, read_at
 from crawler.plain import plain, plain_text
 from crawler.selection import follows
 from crawler.small import missing_file, too_large
@@ -45,6 +47,7 @@ class FolderSource:
 
     def __init__(self, path: Path | str) -> None:
         self._root = Path(path).expanduser().resolve()
+        self._files = OpenFiles()
         self._known: dict[tuple[str, str], dict[str, _File]] = {}  # (repository, sha) -> files as they were listed
         if not self._root.is_dir():
             raise SourceUnreachable(f"{self._root} is not a folder")
@@ -131,18 +134,18 @@ class FolderSource:
         """Bytes [start, stop) of a file. Raises ValueError for a negative range."""
         if not 0 <= start <= stop:
             raise ValueError(f"[{start}, {stop}) is no range of bytes")
-        with self._open(name, sha, path) as stream:
-            _check_end(stream, stop, name, path)
+        with self._lent(name, sha, path) as descriptor:
+            _check_end(descriptor, stop, name, path)
             buffer = bytearray(stop - start)
-            _fill(stream, start, memoryview(buffer), name, path)
+            _fill(descriptor, start, memoryview(buffer), name, path)
         return bytes(buffer)
 
     def read_into(self, name: str, sha: str, path: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the bytes from `start` on."""
         target = buffer.cast("B")
-        with self._open(name, sha, path) as stream:
-            _check_end(stream, start + len(target), name, path)
-            _fill(stream, start, target, name, path)
+        with self._lent(name, sha, path) as descriptor:
+            _check_end(descriptor, start + len(target), name, path)
+            _fill(descriptor, start, target, name, path)
 
     def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
         """Fill the buffers one after the other: a disk gains nothing from larger or parallel reads."""
@@ -156,7 +159,8 @@ class FolderSource:
         return found
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Close what is held open."""
+        self._files.close()
 
     def _names(self) -> list[str]:
         try:
@@ -182,6 +186,9 @@ class FolderSource:
         times = {"createdAt": known.get("created_at"), "lastModified": known.get("last_modified")}
         row = listed_row({**known, **times, "id": name, "config": config, "sha": None, "_id": None})
         return replace(row, name=name, author=name.partition("/")[0])
+
+    def _lent(self, name: str, sha: str, path: str) -> AbstractContextManager[int]:
+        return self._files.lent((name, sha, path), lambda: self._open(name, sha, path))
 
     def _open(self, name: str, sha: str, path: str) -> BinaryIO:
         folder = self._folder(name)
@@ -274,18 +281,14 @@ def _matches(row: Listed, query: Query) -> bool:
     )
 
 
-def _check_end(stream: BinaryIO, stop: int, name: str, path: str) -> None:
+def _check_end(descriptor: int, stop: int, name: str, path: str) -> None:
     """Before anything is allocated or read."""
-    size = os.fstat(stream.fileno()).st_size
+    size = os.fstat(descriptor).st_size
     if stop > size:
         raise HeaderMalformed(f"the file has {size} bytes, expected at least {stop}", model=name, file=path)
 
 
-def _fill(stream: BinaryIO, start: int, target: memoryview, name: str, path: str) -> None:
-    stream.seek(start)
-    at = 0
-    while at < len(target):
-        count = stream.readinto(target[at:])  # type: ignore[attr-defined]
-        if not count:
-            raise Transient(f"the file ended at byte {start + at} while it was read", model=name, file=path)
-        at += count
+def _fill(descriptor: int, start: int, target: memoryview, name: str, path: str) -> None:
+    count = read_at(descriptor, start, target)
+    if count < len(target):
+        raise Transient(f"the file ended at byte {start + count} while it was read", model=name, file=path)

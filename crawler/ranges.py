@@ -90,7 +90,7 @@ class RangeReader(ByParts):
         """Fill the buffers of all parts, by as few requests as is sensible; how it went with each.
 
         Neighbours share a request (gaps of GAP bytes at most), what is larger than LARGEST comes in several, and
-        nothing beside the buffers is held but a chunk per request; after a cut only the missing part is asked for again.
+        nothing beside the buffers is held but a chunk per request; after a cut only the rest is asked for again.
         Failures, each part's own: RangeNotHonoured where the server sends anything else, HeaderMalformed where the
         file ends before the range does, RepositoryUnavailable where it refuses a fresh address, what `settle` makes of
         one that fails for too long.

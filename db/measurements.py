@@ -208,7 +208,12 @@ class LayerRow:
     variance: list[float]
     kurtosis: list[float]
     digest: list[bytes]
+    outliers: list[int]
+    form: list[int]
     squared_distance: bytes
+    lost: bytes
+    lost_of: bytes
+    equal: bytes
     slope: bytes
     rank: bytes
     sketch: bytes

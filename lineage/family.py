@@ -46,10 +46,15 @@ class FamilyMeasures:
     variance: NDArray[np.float64]  # (L, N)
     kurtosis: NDArray[np.float64]  # (L, N) fourth central moment over squared variance, not the excess
     zeros: NDArray[np.int64]  # (L, N) elements equal to zero
+    outliers: NDArray[np.int64]  # (L, N) elements beyond six standard deviations of their stride of 4,096
+    form: NDArray[np.int8]  # (L, N) the narrowest of `lineage.digest.FORMS` that holds all values; -1: none
     digest: tuple[tuple[bytes, ...], ...]  # L x N: hash of the values, whatever their dtype
     squared_distance: NDArray[np.float64]  # (L, N, N) symmetric, zero diagonal
     slope: NDArray[np.float32]  # (L, N, N) antisymmetric: [l, i, j] > 0 says "i is the parent of j"; NaN: not measured
     rank: NDArray[np.int32]  # (L, N, N) symmetric numerical rank of the difference of matrices; -1: not measured
+    equal: NDArray[np.float32]  # (L, N, N) share of the window of `lineage.slope` that is equal in two; NaN: no window
+    # (L, N, N) [l, i, j]: squares of i where j is exactly zero, j being sparse; None: nobody is.
+    lost: NDArray[np.float32] | None = None
     # (N, N) pairs whose squared distances are estimates from sketches, slopes and ranks unknown; None: there are none.
     estimated: NDArray[np.bool_] | None = None
     # (L,) the standard error of an estimated squared distance, over that distance, at most.

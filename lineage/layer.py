@@ -8,13 +8,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from lineage import moments, pairs, rank, slope
-from lineage.block import SCRATCH_BYTES, Found, Work, piece_elements
+from lineage import moments, pairs, slope
+from lineage.block import Found, Work, scratch_bytes
 from lineage.digest import Digest, Hashes, hash_part
 from lineage.family import Layer, LayerKind
 from lineage.stream import STRIDE, LayerStream, StoredTensor, block_elements
+from lineage.whole import Kept, equal_shares, itemsize, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,15 +24,13 @@ if TYPE_CHECKING:
     from lineage.pairs import Centres
     from lineage.stream import Block
 
-NEAREST = 16  # ranks are measured between each member and this many of its nearest models in the layer
-_RELATED = 0.7**2  # squared relative distance beyond which a difference is not worth a rank
 _UNUSABLE = "holds NaN, infinity or numbers beyond 1e60"
+_SPARSE = 1e-3  # of a squared norm: below it what is lost to zeros is nothing to speak of
 _SMALLEST_SIDE = 2  # a matrix with a single row or column has no rank worth the name
 _COLUMNS = ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
 _RESERVE = 48 << 20  # bytes that the allocator keeps of what it is given back, and that libraries keep for themselves
 _LITTLE = 16  # the share of the memory that buffers may keep while ranks and slopes are measured
-_FEWEST = 256  # elements of each model on a thread's bench, however many models
-_BYTES_PER_PAIR = 96  # Gram matrices and distances of the blocks in flight
+_BYTES_PER_PAIR = 192  # Gram matrices, distances and losses of the blocks in flight
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class LayerMeasures:
 
     count: int
     zeros: NDArray[np.int64]  # (m,)
+    outliers: NDArray[np.int64]  # (m,) numbers beyond six standard deviations of their stride (`lineage.strides`)
+    form: tuple[str, ...]  # m: the narrowest form that holds all values, one of `digest.FORMS`
     mean: NDArray[np.float64]  # (m,), as the five below
     variance: NDArray[np.float64]
     skewness: NDArray[np.float64]
@@ -53,6 +53,9 @@ class LayerMeasures:
     maximum: NDArray[np.float64]
     digest: tuple[bytes, ...]  # m: of the values; equal for equal numbers, whatever their dtype or shard
     squared_distance: NDArray[np.float64]  # (m, n)
+    lost: NDArray[np.float64]  # (m, n) squares of the member where the model is exactly 0, where the layer is sparse
+    lost_of: NDArray[np.float64]  # (m, n) squares of the model where the member is exactly 0
+    equal: NDArray[np.float32]  # (m, n) share of the window of `lineage.slope` where the two are equal; NaN: none
     slope: NDArray[np.float32]  # (m, n)
     rank: NDArray[np.int16]  # (m, n), -1 where not measured
     unusable: dict[int, str]  # index among the models -> reason; unreadable ones are known to the reader
@@ -65,11 +68,11 @@ def measure_layer(  # what is measured, of what, and within what
     members: int,
     memory: int,
     *,
-    ranks: bool = True,
+    with_ranks: bool = True,
 ) -> LayerMeasures:
     """Measure a layer of len(tensors) models, the first `members` of which are new, within `memory` bytes.
 
-    Without `ranks` none are measured.
+    Without `with_ranks` no ranks are measured.
     """
     memory -= min(memory // 2, _RESERVE)
     if layer.kind == LayerKind.BUFFER:
@@ -79,9 +82,9 @@ def measure_layer(  # what is measured, of what, and within what
     matrix = layer.kind != LayerKind.VECTOR and min(rows, columns) >= _SMALLEST_SIDE
     # A quarter of the memory for whole layers (ranks), a quarter for the window of slopes, a quarter for the blocks,
     # and the last for what is computed on the way; a difference and its factors come after the blocks.
-    fits = layer.size * models * _Kept.itemsize(tensors) <= memory // 4 and layer.size * 8 * 3 <= memory // 2
-    whole = _Kept(tensors, 0, rows, columns) if matrix and fits and ranks else None
-    seen = _Kept(tensors, *slope.window(rows, columns, memory // (16 * models))) if matrix else None
+    fits = layer.size * models * itemsize(tensors) <= memory // 4 and layer.size * 8 * 3 <= memory // 2
+    whole = Kept(tensors, 0, rows, columns) if matrix and fits and with_ranks else None
+    seen = Kept(tensors, *slope.window(rows, columns, memory // (16 * models))) if matrix else None
     total = _Total(tensors, members)
     for group in _groups(stream, tensors, members, memory):
         _pass(stream, layer, tensors, group, total, [one for one in (whole, seen) if one is not None], memory)
@@ -90,35 +93,58 @@ def measure_layer(  # what is measured, of what, and within what
     return _collect(stream, layer.size, total, whole=whole, seen=seen, dtypes=[tensor.dtype for tensor in tensors])
 
 
+class _Sums:
+    """Of the pairs of a group of n models, m of them new, over the blocks so far."""
+
+    def __init__(self, members: int, models: int) -> None:
+        self.distances = np.zeros((members, models))
+        self.lost = np.zeros((models, models))
+        self.bad = np.zeros(models, dtype=np.bool_)
+
+    def add(self, found: Found) -> None:
+        """Add a block's."""
+        self.distances += found.distances
+        self.bad |= found.bad
+        if found.lost is not None:
+            self.lost += found.lost
+
+
 class _Total:
     """What is known of a layer's models so far."""
 
     def __init__(self, tensors: Sequence[StoredTensor], members: int) -> None:
         self.members = members
         self.distances = np.full((members, len(tensors)), np.nan)
+        self.lost, self.lost_of = np.zeros((2, members, len(tensors)))
         self.bad = np.zeros(len(tensors), dtype=np.bool_)
         self.digests = [b""] * members
+        self.form = [""] * members
         self.columns = {name: np.full(members, np.nan) for name in _COLUMNS}
-        self.zeros = np.zeros(members, dtype=np.int64)
+        self.zeros, self.outliers = np.zeros((2, members), dtype=np.int64)
+
+    def take(self, sums: _Sums, new: NDArray[np.intp], rows: NDArray[np.intp]) -> None:
+        """Take a group's pairs, whose new models and models these are."""
+        here = np.ix_(new, rows)
+        self.distances[here] = sums.distances
+        self.lost[here], self.lost_of[here] = sums.lost[: len(new)], sums.lost[:, : len(new)].T
+        self.bad[rows] |= sums.bad
 
 
-def _pass(
+def _pass(  # what is passed, and what it is added to
     stream: LayerStream,
     layer: Layer,
     tensors: Sequence[StoredTensor],
     group: Sequence[int],
     total: _Total,
-    kept: Sequence[_Kept],
+    kept: Sequence[Kept],
     memory: int,
 ) -> None:
     """Measure the models of a group, given in the order in which they stand in the blocks: new ones first."""
     rows = np.array(group)
     new = rows[rows < total.members]
-    size = piece_elements(len(rows), _for_blocks(memory) // stream.threads)
-    work = Work(len(rows), len(new), stream.device, size)
+    work = Work(len(rows), len(new), stream.device)
     digests = [Digest(tensors[row].dtype) for row in new]
-    summed, bad = moments.nothing(len(new)), np.zeros(len(rows), dtype=np.bool_)
-    distances = np.zeros((len(new), len(rows)))
+    summed, sums = moments.nothing(len(new)), _Sums(len(new), len(rows))
     centres: Centres | None = None
     strayed = False
 
@@ -127,7 +153,7 @@ def _pass(
         if first is not None:
             centres = work.pilot(first)
         elif strayed:
-            centres, strayed = pairs.centres(distances), False
+            centres, strayed = pairs.centres(sums.distances), False
         assert centres is not None  # noqa: S101  # the first block was shown
         around, forms = centres, [one.forms for one in digests]
 
@@ -138,31 +164,28 @@ def _pass(
 
         return measured
 
-    step = _step(tensors, rows, stream, size, _for_blocks(memory))
+    step = _step(tensors, rows, stream, _for_blocks(memory))
     start = 0
     for found in stream.each([tensors[row] for row in rows], layer.size, step, plan, order=rows.tolist()):
         count = min(step, layer.size - start)
         start += count
         summed = moments.merge(summed, found.moments)
-        distances += found.distances
-        bad |= found.bad
+        sums.add(found)
         strayed |= found.strayed
         for one, hashes in zip(digests, found.hashes, strict=True):
             one.update(hashes, count)
-    total.bad[rows] |= bad
-    total.distances[np.ix_(new, rows)] = distances
-    total.zeros[new] = summed.zeros
+    total.take(sums, new, rows)
+    total.zeros[new], total.outliers[new] = summed.zeros, summed.outliers
     for name, column in total.columns.items():
         column[new] = getattr(summed, name) if summed.count or name == "squared_norm" else np.nan
     for row, one in zip(new, digests, strict=True):
-        total.digests[row] = one.value()
+        total.digests[row], total.form[row] = one.value(), one.forms[0]
 
 
-def _step(tensors: Sequence[StoredTensor], rows: NDArray[np.intp], stream: LayerStream, size: int, memory: int) -> int:
-    """Elements of each model in a block: what is left of the memory when every thread has its bench."""
-    bench = stream.threads * size * len(rows) * SCRATCH_BYTES
+def _step(tensors: Sequence[StoredTensor], rows: NDArray[np.intp], stream: LayerStream, memory: int) -> int:
+    """Elements of each model in a block: what is left of the memory when every thread has its scratch."""
     each = sum(tensors[row].itemsize for row in rows) * stream.in_flight
-    return block_elements(each, memory - bench)
+    return block_elements(each, memory - stream.threads * scratch_bytes(len(rows)))
 
 
 def _groups(stream: LayerStream, tensors: Sequence[StoredTensor], members: int, memory: int) -> Iterator[list[int]]:
@@ -173,7 +196,7 @@ def _groups(stream: LayerStream, tensors: Sequence[StoredTensor], members: int, 
     """
     everyone = sorted(range(len(tensors)), key=lambda row: (row >= members, tensors[row].dtype, row))
     each = max(tensor.itemsize for tensor in tensors) * STRIDE * stream.in_flight
-    each += _FEWEST * SCRATCH_BYTES * stream.threads
+    each += scratch_bytes(len(everyone)) // len(everyone) * stream.threads
     together = max(2, min(_for_blocks(memory) // each, math.isqrt(memory // 8 // _BYTES_PER_PAIR)))
     if len(everyone) <= together:
         yield everyone
@@ -201,31 +224,41 @@ def _collect(
     count: int,
     total: _Total,
     *,
-    whole: _Kept | None,
-    seen: _Kept | None,
+    whole: Kept | None,
+    seen: Kept | None,
     dtypes: list[str],
 ) -> LayerMeasures:
     members, bad = total.members, total.bad
     distances = _clean(total.distances, bad)
     slopes = np.full(distances.shape, np.nan, dtype=np.float32)
+    equal = slopes.copy()
     if seen is not None:
         slopes = slope.evidence(seen.values, members, stream.map).numpy().astype(np.float32)
         slopes[bad[:members], :] = np.nan
         slopes[:, bad] = np.nan
         slopes[distances == 0] = np.nan
+        equal = equal_shares(seen.values, members)
+        equal[bad[:members], :] = np.nan
+        equal[:, bad] = np.nan
     columns = {name: np.where(bad[:members], np.nan, column) for name, column in total.columns.items()}
-    ranks = np.full(distances.shape, -1, dtype=np.int16)
+    rank = np.full(distances.shape, -1, dtype=np.int16)
     if whole is not None:
-        ranks = _ranks(whole.values, distances, columns["squared_norm"], dtypes)
-    ranks[distances == 0] = 0
+        rank = ranks(whole.values, distances, columns["squared_norm"], dtypes)
+    rank[distances == 0] = 0
+    lost, lost_of = _losses(total, columns["squared_norm"])
     return LayerMeasures(
         count=count,
         zeros=total.zeros,
+        outliers=total.outliers,
+        form=tuple(total.form),
         **columns,
         digest=tuple(total.digests),
         squared_distance=distances,
+        lost=lost,
+        lost_of=lost_of,
+        equal=equal,
         slope=slopes,
-        rank=ranks,
+        rank=rank,
         unusable=dict.fromkeys(np.flatnonzero(bad).tolist(), _UNUSABLE),
     )
 
@@ -240,58 +273,14 @@ def _clean(found: NDArray[np.float64], bad: NDArray[np.bool_]) -> NDArray[np.flo
     return found
 
 
-def _ranks(
-    values: torch.Tensor, distances: NDArray[np.float64], squared_norm: NDArray[np.float64], dtypes: list[str]
-) -> NDArray[np.int16]:
-    """Ranks of the differences between each member and its nearest related models; -1 elsewhere."""
-    members, models = distances.shape
-    found = np.full((members, models), -1, dtype=np.int16)
-    rounding = [rank.rounding(values[index], dtypes[index]) for index in range(models)]
-    sketches = [rank.sketch(matrix) for matrix in values]
-    shorter, longer = sorted(values.shape[1:])
-    for member in range(members):
-        order = np.argsort(distances[member], kind="stable")
-        near = [other for other in order[: NEAREST + 1] if other != member]
-        for other in near:
-            distance = distances[member, other]
-            if not 0 < distance <= _RELATED * 2 * squared_norm[member] or found[member, other] >= 0:
-                continue
-            # Each was rounded for itself, but for a parent on its child's grid, of which this is on the safe side.
-            error = math.hypot(rounding[member], rounding[other])
-            one, another = sketches[member], sketches[other]
-            if one is not None and another is not None and rank.surely_full(one - another, longer, error):
-                found[member, other] = shorter
-            else:
-                difference = values[member].to(torch.float64, copy=True)
-                difference -= values[other]
-                found[member, other] = rank.numerical_rank(difference, error)
-            if other < members:
-                found[other, member] = found[member, other]
-    return found
-
-
-class _Kept:
-    """A part of the layer of every model, gathered from the blocks as they pass."""
-
-    def __init__(self, tensors: Sequence[StoredTensor], start: int, rows: int, columns: int) -> None:
-        exact = torch.float64 if self.itemsize(tensors) == 8 else torch.float32
-        self._start = start
-        self.values = torch.empty((len(tensors), rows, columns), dtype=exact)
-
-    @staticmethod
-    def itemsize(tensors: Sequence[StoredTensor]) -> int:
-        """Bytes per element: float32 holds what all but float64 stores."""
-        return 8 if any(tensor.dtype == "F64" for tensor in tensors) else 4
-
-    def take(self, block: Block, rows: NDArray[np.intp]) -> None:
-        """Copy what this is a part of, of a block that holds these models."""
-        flat = self.values.view(len(self.values), -1)
-        start, stop = max(block.start, self._start), min(block.stop, self._start + flat.shape[1])
-        if start >= stop:
-            return
-        for part in block.parts:
-            for row, stored in zip(rows[part.rows].tolist(), part.values, strict=True):
-                flat[row, start - self._start : stop - self._start] = stored[start - block.start : stop - block.start]
+def _losses(total: _Total, squared_norm: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What is lost to zeros; all 0 where it is nothing to speak of, as with the odd zero of a dense layer."""
+    for found in (total.lost, total.lost_of):
+        found[total.bad[: total.members], :] = 0
+        found[:, total.bad] = 0
+    if (np.maximum(total.lost, total.lost_of) > _SPARSE * np.nan_to_num(squared_norm)[:, None]).any():
+        return total.lost, total.lost_of
+    return np.zeros_like(total.lost), np.zeros_like(total.lost)
 
 
 def _measure_buffer(
@@ -313,15 +302,20 @@ def _measure_buffer(
         start += count
         for one, hashes in zip(digests, found, strict=True):
             one.update(hashes, count)
-    values = {row: one.value() for row, one in zip(order, digests, strict=True)}
+    values = {row: (one.value(), one.forms[0]) for row, one in zip(order, digests, strict=True)}
     nothing = np.full(members, np.nan)
     pairs_of = (members, len(tensors))
     return LayerMeasures(
         count=layer.size,
         zeros=np.zeros(members, dtype=np.int64),
+        outliers=np.zeros(members, dtype=np.int64),
+        form=tuple(values[row][1] for row in range(members)),
         **dict.fromkeys(_COLUMNS, nothing),
-        digest=tuple(values[row] for row in range(members)),
+        digest=tuple(values[row][0] for row in range(members)),
         squared_distance=np.full(pairs_of, np.nan),
+        lost=np.zeros(pairs_of),
+        lost_of=np.zeros(pairs_of),
+        equal=np.full(pairs_of, np.nan, dtype=np.float32),
         slope=np.full(pairs_of, np.nan, dtype=np.float32),
         rank=np.full(pairs_of, -1, dtype=np.int16),
         unusable={},

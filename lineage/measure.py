@@ -21,8 +21,10 @@ from db import failures, measurements
 from db.engine import exclusive, transaction
 from db.errors import Failure, TensorUnusable, Transient
 from lineage.candidates import Estimated, candidates
+from lineage.digest import FORMS
 from lineage.family import Layer, LayerKind
 from lineage.layer import LayerMeasures
+from lineage.packed import pack, unpack_sketches
 from lineage.projecting import Projecting
 from lineage.rank import PROBES
 from lineage.reading import MemberReader, held_bytes
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from db.models import FamilyLayer, MeasureBatch
     from lineage.reading import ByteSource
 
-METRIC_VERSION = 2
+METRIC_VERSION = 3
 _HELD = 16  # the share of the memory for small layers that are read together: half of what lineage.layer leaves over
 
 
@@ -370,6 +372,7 @@ def _columns(
         return pack(wide)
 
     digests = dict(zip(new, found.digest, strict=True))
+    sparse = found.lost.any() or found.lost_of.any()
     sketches = np.empty((batch.new, 0))
     if sketch is not None:
         sketches = np.full((batch.new, sketch.shape[1]), np.nan)
@@ -382,27 +385,13 @@ def _columns(
             for name in ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
         },
         "digest": [digests.get(index, b"") for index in range(batch.new)],
+        "outliers": spread(found.outliers, 0),
+        "form": spread(np.array([FORMS.index(form) for form in found.form], dtype=np.int16), -1),
         "squared_distance": spread_pairs(found.squared_distance, np.nan),
+        "lost": spread_pairs(found.lost.astype(np.float32), 0) if sparse else b"",
+        "lost_of": spread_pairs(found.lost_of.astype(np.float32), 0) if sparse else b"",
+        "equal": spread_pairs(found.equal, np.nan),
         "slope": spread_pairs(found.slope, np.nan),
         "rank": spread_pairs(found.rank, -1),
         "sketch": sketches.astype("<f8").tobytes(),
     }
-
-
-def pack(pairs: NDArray[Any]) -> bytes:
-    """(m, m + n) pair numbers as bytes: m x n against the old members row by row, then the upper triangle of m x m."""
-    new = pairs.shape[0]
-    own = pairs[:, :new][np.triu_indices(new, 1)]
-    little = pairs.dtype.newbyteorder("<")
-    return bytes(np.concatenate([pairs[:, new:].ravel(), own]).astype(little).tobytes())
-
-
-def unpack(data: bytes, new: int, old: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The inverse of `pack`: (m, n) against the old members, and the condensed upper triangle among the new."""
-    flat = np.frombuffer(data, dtype=dtype)
-    return flat[: new * old].reshape(new, old), flat[new * old :]
-
-
-def unpack_sketches(data: bytes, members: int) -> NDArray[np.float64]:
-    """(m, k) sketches of a batch's members; k is 0 for buffers."""
-    return np.frombuffer(data, "<f8").reshape(members, -1)

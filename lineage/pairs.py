@@ -10,7 +10,6 @@ other than to their leaders, their distance is measured again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +24,6 @@ CANCELLED = 1e-6
 _LEAD = 1e-3  # a pair below it gets a leader of its own
 _MOST_LEADERS = 32
 _ROWS_AT_ONCE = 128
-_FEWEST_ROWS = 4
-_MOST_SETS = 4  # of rows that are multiplied apart: more save little, and small products are slow
 
 
 @dataclass(frozen=True)
@@ -41,19 +38,6 @@ class Centres:
         """(c,) in ascending order."""
         found: NDArray[np.intp] = np.unique(self.of)
         return found
-
-    def centre(self, values: Floats, leading: Floats) -> None:
-        """Centre (n, size) values in place; `leading` is scratch with a row for each leader. The root becomes 0."""
-        leaders = self.leaders
-        if len(leaders) == 1:
-            leading[0] = values[self.root]
-            np.subtract(values, leading[0], out=values)
-            return
-        for lead, leader in zip(leading, leaders, strict=False):
-            lead[:] = values[leader]
-        root = leading[np.searchsorted(leaders, self.root)]
-        for row, number in enumerate(self._number.tolist()):
-            np.subtract(values[row], root if leaders[number] == row else leading[number], out=values[row])
 
     def distances(self, gram: Floats, squares: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """(m, n) squared distances, and where they lost so many digits that they are to be measured again.
@@ -95,27 +79,6 @@ class Centres:
         """(n,) which of the leaders each model has."""
         found: NDArray[np.intp] = np.searchsorted(self.leaders, self.of)
         return found
-
-
-def add_products(gram: torch.Tensor, values: torch.Tensor) -> None:
-    """Add the inner products of the first m of (n, size) rows with all to (m, n) `gram`, but those that mirror others.
-
-    What lies below the diagonal is left out, roughly: `mirrored` fills it in.
-    """
-    members = len(gram)
-    sets = max(1, min(_MOST_SETS, members // _FEWEST_ROWS))
-    edges = [members * number // sets for number in range(sets + 1)]
-    for first, stop in pairwise(edges):
-        gram[first:stop, first:].addmm_(values[first:stop], values[first:].T)
-
-
-def mirrored(gram: torch.Tensor) -> Floats:
-    """All of a Gram matrix whose upper triangle is known; (m, n), of which the first m columns mirror each other."""
-    found: Floats = gram.numpy()
-    members = len(found)
-    upper = np.triu(found[:, :members])
-    found[:, :members] = upper + np.triu(upper, 1).T
-    return found
 
 
 def centres(distances: Floats) -> Centres:

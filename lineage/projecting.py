@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from lineage import rank
 from lineage.cluster import THRESHOLD
 from lineage.family import Layer, LayerKind
-from lineage.layer import NEAREST, LayerMeasures, measure_layer
+from lineage.layer import LayerMeasures, measure_layer
 from lineage.sketching import LayerSketches
+from lineage.whole import NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ class Projecting:
         sketches = LayerSketches(counting, tensors, count=range(members), shape=shape, probes=probes, project=project)
         with closing(sketches):
             watched = sketches.watch(stream)
-            found = measure_layer(watched, layer, tensors, members, self.memory, ranks=not by_projections)
+            found = measure_layer(watched, layer, tensors, members, self.memory, with_ranks=not by_projections)
             if by_projections:
                 found = self._with_ranks(found, sketches, shape, known)
             return found, sketches.counted[:members]

@@ -9,15 +9,22 @@ slopes, and the evidence that i is the parent of j is log(scatter(i on j) / scat
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+
+from lineage.compiled import compiled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 WINDOW = 1 << 16  # elements of a layer that are looked at: cost and memory stay bounded for layers of any size
 _FEWEST_ROWS = 16
 _NO_SCATTER = 1e-13  # relative to the sum of products: below it the scatter is rounding
-_MODELS_AT_ONCE = 64
-_PRODUCTS_AT_ONCE = 1 << 16
-_ELEMENTS_AT_ONCE = 1 << 16
+_TINY = float(np.finfo(np.float64).tiny)
 
 Mapped = Callable[[Callable[[int], None], int], object]
 
@@ -45,65 +52,76 @@ def window(rows: int, columns: int, elements: int = WINDOW) -> tuple[int, int, i
 def evidence(values: torch.Tensor, members: int, mapped: Mapped = _one_by_one) -> torch.Tensor:
     """(members, models) float64: [i, j] > 0 says that i is the parent of j.
 
-    `values` is (models, rows, columns) of any float type; `members` come first among the models. NaN where a scatter
-    vanishes (equal tensors, a single row and column). `mapped` computes sets of pairs, perhaps several at once.
+    `values` is (models, rows, columns) float32 or float64; `members` come first among the models. NaN where a scatter
+    vanishes (equal tensors, a single row and column). `mapped` computes rows, perhaps several at once.
     """
-    models = values.shape[0]
-    found = torch.full((members, models), torch.nan, dtype=torch.float64)
-    firsts = range(0, models, _MODELS_AT_ONCE)
-    sets = [(first, other) for first in firsts if first < members for other in firsts if other >= first]
+    windows = values.numpy()
+    models = len(windows)
+    of_rows, of_columns = np.empty((models, windows.shape[1])), np.empty((models, windows.shape[2]))
+    found = np.full((members, models), np.nan)
 
-    def measure(number: int) -> None:
-        first, other = sets[number]
-        one = slice(first, min(members, first + _MODELS_AT_ONCE))
-        another = slice(other, other + _MODELS_AT_ONCE)
-        here = _evidence(values[one], values[another]).cpu()
-        found[one, another] = here
-        if first < other < members:
-            stop = min(members, other + _MODELS_AT_ONCE)
-            found[other:stop, one] = -here[:, : stop - other].T
+    def squares(row: int) -> None:
+        _squares(windows[row], of_rows[row], of_columns[row])
 
-    mapped(measure, len(sets))
-    own = found[:, :members]
-    return torch.cat([torch.triu(own, 1) - torch.triu(own, 1).T, found[:, members:]], dim=1).fill_diagonal_(torch.nan)
+    def measure(row: int) -> None:
+        _compare(windows, row, of_rows, of_columns, found[row])
 
-
-def _evidence(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    of_rows = _scatters(a, b)
-    of_columns = _scatters(a.transpose(1, 2), b.transpose(1, 2))
-    found = torch.log((of_rows[0] + of_columns[0]) / (of_rows[1] + of_columns[1]))
-    found[~torch.isfinite(found)] = torch.nan
-    return found
+    mapped(squares, models)
+    mapped(measure, members)
+    own = np.triu(found[:, :members], 1)
+    own = own - own.T
+    np.fill_diagonal(own, np.nan)
+    return torch.from_numpy(np.concatenate([own, found[:, members:]], axis=1))
 
 
-def _scatters(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(A, B) scatter(a on b) and scatter(b on a) over the rows of (A, rows, columns) a and (B, rows, columns) b."""
-    shape = (a.shape[0], b.shape[0])
-    a_on_b, b_on_a, products = (torch.zeros(shape, dtype=torch.float64, device=a.device) for _ in range(3))
-    of_a, of_b = (torch.zeros(count, dtype=torch.float64, device=a.device) for count in shape)
-    tiny = torch.finfo(torch.float64).tiny
-    step = max(1, min(_PRODUCTS_AT_ONCE // (shape[0] * shape[1]), _ELEMENTS_AT_ONCE // (max(shape) * a.shape[2])))
-    for first in range(0, a.shape[1], step):
-        here, there = (
-            x[:, first : first + step].transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
-            for x in (a, b)
-        )
-        gram = torch.matmul(here, there.transpose(1, 2))  # (step, A, B)
-        squares_a, squares_b = ((x * x).sum(dim=2).clamp(min=tiny) for x in (here, there))  # (step, models)
-        of_a += squares_a.sum(dim=0)
-        of_b += squares_b.sum(dim=0)
-        products += gram.sum(dim=0)
-        gram *= gram
-        a_on_b += torch.einsum("rab,rb->ab", gram, 1 / squares_b)
-        b_on_a += torch.einsum("rab,ra->ab", gram, 1 / squares_a)
-    squared = products * products
-    return (
-        _beyond_one_slope(a_on_b, squared / of_b[None, :]),
-        _beyond_one_slope(b_on_a, squared / of_a[:, None]),
-    )
+@compiled
+def _squares(values: NDArray[Any], of_rows: Floats, of_columns: Floats) -> None:
+    """Write the squared norms of a window's rows and columns."""
+    of_columns[:] = 0.0
+    for row in range(len(values)):
+        here = values[row]
+        total = 0.0
+        for column in range(len(here)):
+            square = np.float64(here[column]) * np.float64(here[column])
+            total += square
+            of_columns[column] += square
+        of_rows[row] = max(total, _TINY)
+    for column in range(len(of_columns)):
+        of_columns[column] = max(of_columns[column], _TINY)
 
 
-def _beyond_one_slope(explained: torch.Tensor, by_one_slope: torch.Tensor) -> torch.Tensor:
-    scatter = explained - by_one_slope
-    scatter[scatter <= _NO_SCATTER * explained] = 0
-    return scatter
+@compiled
+def _compare(windows: NDArray[Any], row: int, of_rows: Floats, of_columns: Floats, found: Floats) -> None:
+    """Write the evidence for a model against all behind it."""
+    one = windows[row].astype(np.float64)
+    by_column = np.empty(one.shape[1])
+    by_row = np.empty(len(one))
+    for other in range(row + 1, len(windows)):
+        by_column[:] = 0.0
+        another = windows[other]
+        for line in range(len(one)):
+            a, b = one[line], another[line]
+            total = 0.0
+            for column in range(len(a)):
+                product = a[column] * np.float64(b[column])
+                total += product
+                by_column[column] += product
+            by_row[line] = total
+        here, there = _scatters(by_row, of_rows[row], of_rows[other])
+        here_too, there_too = _scatters(by_column, of_columns[row], of_columns[other])
+        if here + here_too > 0 and there + there_too > 0:
+            found[other] = np.log((here + here_too) / (there + there_too))
+
+
+@compiled
+def _scatters(products: Floats, of_a: Floats, of_b: Floats) -> tuple[float, float]:
+    """scatter(a on b) and scatter(b on a) from the rows' inner products and squared norms."""
+    a_on_b, b_on_a, total = 0.0, 0.0, 0.0
+    for i in range(len(products)):
+        squared = products[i] * products[i]
+        a_on_b += squared / of_b[i]
+        b_on_a += squared / of_a[i]
+        total += products[i]
+    here = a_on_b - total * total / of_b.sum()
+    there = b_on_a - total * total / of_a.sum()
+    return here if here > _NO_SCATTER * a_on_b else 0.0, there if there > _NO_SCATTER * b_on_a else 0.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from db import measurements
 from lineage.family import FamilyMeasures, Layer, LayerKind
-from lineage.measure import METRIC_VERSION, unpack, unpack_sketches
+from lineage.measure import METRIC_VERSION
+from lineage.packed import directed, spread, unpack, unpack_sketches
 from lineage.sketch import estimates, relative_error
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class _Arrays:
         self._squared = np.full(pairs, np.nan)
         self._slope = np.full(pairs, np.nan, dtype=np.float32)
         self._rank = np.full(pairs, -1, dtype=np.int32)
+        self._equal = np.full(pairs, np.nan, dtype=np.float32)
+        self._lost: NDArray[np.float32] | None = None  # only where anything is
+        self._outliers = np.zeros(each, dtype=np.int64)
+        self._form = np.full(each, -1, dtype=np.int8)
         self._unmeasured = ~np.eye(len(members), dtype=np.bool_)
         self._sketches: list[dict[int, NDArray[np.float64]]] = [{} for _ in range(layers)]
         self._error = np.zeros(layers)
@@ -80,48 +85,25 @@ class _Arrays:
         rows, here = [index for index, _ in new], [place for _, place in new]
         self._count[layer, here] = np.array(row.count)[rows]
         self._zeros[layer, here] = np.array(row.zeros)[rows]
+        self._outliers[layer, here] = np.array(row.outliers)[rows]
+        self._form[layer, here] = np.array(row.form)[rows]
         for name in _NUMBERS:
             self._numbers[name][layer, here] = np.array(getattr(row, name), dtype=np.float64)[rows]
         for index, member in new:
             self._digest[layer][member] = row.digest[index]
         sizes = len(batch.members), len(batch.against)
-        self._spread(self._squared[layer], unpack(row.squared_distance, *sizes, "<f8"), new, old, 1)
-        self._spread(self._slope[layer], unpack(row.slope, *sizes, "<f4"), new, old, -1)
-        self._spread(self._rank[layer], unpack(row.rank, *sizes, "<i2"), new, old, 1)
+        spread(self._squared[layer], unpack(row.squared_distance, *sizes, "<f8"), new, old, 1)
+        spread(self._slope[layer], unpack(row.slope, *sizes, "<f4"), new, old, -1)
+        spread(self._rank[layer], unpack(row.rank, *sizes, "<i2"), new, old, 1)
+        spread(self._equal[layer], unpack(row.equal, *sizes, "<f4"), new, old, 1)
+        if row.lost:
+            if self._lost is None:
+                self._lost = np.zeros(self._equal.shape, dtype=np.float32)
+            to, back = unpack(row.lost, *sizes, "<f4"), unpack(row.lost_of, *sizes, "<f4")
+            directed(self._lost[layer], to, back, new, old)
         if self._unmeasured.any():
             sketches = unpack_sketches(row.sketch, len(batch.members))
             self._sketches[layer].update((member, sketches[index]) for index, member in new if sketches.shape[1])
-
-    @staticmethod
-    def _spread(
-        pairs: NDArray[Any],
-        packed: tuple[NDArray[Any], NDArray[Any]],
-        new: list[tuple[int, int]],
-        old: list[tuple[int, int]],
-        sign: int,
-    ) -> None:
-        """Write packed pair numbers into a symmetric (sign 1) or antisymmetric (sign -1) matrix."""
-        against, own = packed
-        size = against.shape[0]
-        rows, here = (
-            np.array([index for index, _ in new], dtype=np.intp),
-            np.array([place for _, place in new], np.intp),
-        )
-        if old:
-            columns, there = np.array(old, dtype=np.intp).T
-            block = against[np.ix_(rows, columns)]
-            pairs[np.ix_(here, there)] = block
-            pairs[np.ix_(there, here)] = sign * block.T
-        square = np.zeros((size, size), dtype=own.dtype)
-        first = 0
-        for row in range(size - 1):  # a slice at a time: much faster than by an index of all pairs
-            square[row, row + 1 :] = own[first : first + size - row - 1]
-            first += size - row - 1
-        square += sign * square.T
-        if len(rows) == size > 0 and (np.diff(here) == 1).all():
-            pairs[here[0] : here[0] + size, here[0] : here[0] + size] = square
-        else:
-            pairs[np.ix_(here, here)] = square[np.ix_(rows, rows)]
 
     def measures(self, layers: tuple[Layer, ...]) -> FamilyMeasures:
         """The filled arrays. A member at no distance from itself has a zero there, unless it lacks the layer."""
@@ -132,6 +114,7 @@ class _Arrays:
         self._squared[:, index, index] = np.where(here, 0.0, np.nan)
         self._slope[:, index, index] = np.nan
         self._rank[:, index, index] = np.where(here, 0, -1)
+        self._equal[:, index, index] = np.where(here, 1, np.nan)
         return FamilyMeasures(
             members=self._members,
             layers=layers,
@@ -141,6 +124,10 @@ class _Arrays:
             slope=self._slope,
             rank=self._rank,
             zeros=self._zeros,
+            outliers=self._outliers,
+            form=self._form,
+            equal=self._equal,
+            lost=self._lost,
             squared_norm=self._numbers["squared_norm"],
             variance=self._numbers["variance"],
             kurtosis=self._numbers["kurtosis"],

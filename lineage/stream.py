@@ -180,12 +180,17 @@ class LayerStream:
         """Let a block be read, into a buffer with room for `step` elements of each model."""
         buffer = self._buffer(step * sum(tensor.itemsize for tensor in tensors))
         room = memoryview(buffer.numpy().data)
-        reads, at = [], 0
+        wanted, at = [], 0
         for member, tensor in zip(members, tensors, strict=True):
             into = room[at : at + count * tensor.itemsize]
-            reads.append(self._readers.submit(self._read, member, tensor, tensor.start + start * tensor.itemsize, into))
+            wanted.append((member, tensor, tensor.start + start * tensor.itemsize, into))
             at += step * tensor.itemsize
+        each = -(-len(wanted) // _READERS)  # as few tasks as keep all readers busy
+        reads = [self._readers.submit(self._fill, wanted[at : at + each]) for at in range(0, len(wanted), each)]
         return _Turn(start, count, step, tuple(tensor.dtype for tensor in tensors), buffer, tuple(reads))
+
+    def _fill(self, wanted: Sequence[tuple[int, StoredTensor, int, memoryview]]) -> list[bool]:
+        return [self._read(*one) for one in wanted]
 
     def _buffer(self, size: int) -> torch.Tensor:
         buffer = self._free.pop() if self._free else None
@@ -204,12 +209,13 @@ class _Turn:
     step: int
     dtypes: tuple[str, ...]
     buffer: torch.Tensor
-    reads: tuple[Future[bool], ...]
+    reads: tuple[Future[list[bool]], ...]
 
     def block(self) -> Block:
         """The block, once it was read."""
         parts, at, row = [], 0, 0
-        unread = tuple(row for row, read in enumerate(self.reads) if not read.result())
+        done = [one for read in self.reads for one in read.result()]
+        unread = tuple(row for row, read in enumerate(done) if not read)
         while row < len(self.dtypes):
             dtype, first = self.dtypes[row], row
             while row < len(self.dtypes) and self.dtypes[row] == dtype:

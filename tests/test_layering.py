@@ -12,7 +12,10 @@ PACKAGES = ("crawler", "lineage", "db", "migrations", "hublineage", "benchmarks"
 JOINING = {"lineage.measure", "lineage.infer", "lineage.compare", "lineage.stored"}
 COMPUTING = {
     f"lineage.{name}"
-    for name in ("stream", "block", "moments", "pairs", "slope", "digest", "rank", "sketch", "sketching", "layer")
+    for name in (
+        *("stream", "decoding", "block", "device", "pairs", "slope", "digest"),
+        *("rank", "sketch", "sketching", "whole", "layer"),
+    )
 } | {"hublineage.job"}
 
 # What each package may import of ours; `lineage` is divided further below.

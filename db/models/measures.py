@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy import ARRAY, CheckConstraint, Identity, Index, SmallInteger, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, one_of, reference
@@ -70,8 +70,9 @@ class LayerMeasures(Base):
     """What one batch measured of one layer; arrays run over the batch's members.
 
     The packed columns hold little-endian numbers: first members x against, row by row, then the upper triangle of
-    members x members, row by row (float64 squared distances, float32 slopes, int16 ranks). `sketch` holds members x
-    the layer's buckets in float64, NaN for members that lack the layer; it is empty for buffers.
+    members x members, row by row (float64 squared distances, int16 ranks, float32 slopes and shares that are equal,
+    float32 squares that one loses where the other is zero, both empty where no member is sparse). `sketch` holds
+    members x the layer's buckets in float64, NaN for members that lack the layer; it is empty for buffers.
     """
 
     __tablename__ = "layer_measures"
@@ -87,7 +88,12 @@ class LayerMeasures(Base):
     minimum: Mapped[list[float]]
     maximum: Mapped[list[float]]
     digest: Mapped[list[bytes]]
+    outliers: Mapped[list[int]]
+    form: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))  # the narrowest of lineage.digest.FORMS; -1: none
     squared_distance: Mapped[bytes]
+    lost: Mapped[bytes]
+    lost_of: Mapped[bytes]
+    equal: Mapped[bytes]
     slope: Mapped[bytes]
     rank: Mapped[bytes]
     sketch: Mapped[bytes]

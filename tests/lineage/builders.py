@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lineage.digest import FORMS
 from lineage.family import FamilyMeasures, Layer
 from lineage.layer import LayerMeasures, measure_layer
 from lineage.stream import DTYPES, StoredTensor, layer_stream
@@ -36,6 +37,7 @@ def measured(
     count, zeros = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
     squared, slope = np.full(pairs, np.nan), np.full(pairs, np.nan, dtype=np.float32)
     rank = np.full(pairs, -1, dtype=np.int32)
+    equal, lost = np.full(pairs, np.nan, dtype=np.float32), np.zeros(pairs, dtype=np.float32)
     grid = np.array(grids or [0.0] * len(models))
     for n, layer in enumerate(layers):
         for i, model in enumerate(models):
@@ -51,6 +53,8 @@ def measured(
                 if layer.name not in other:
                     continue
                 delta = values - other[layer.name]
+                equal[n, i, j] = (delta == 0).mean()
+                lost[n, i, j] = (values[other[layer.name] == 0] ** 2).sum()
                 squared[n, i, j] = (delta**2).sum()
                 if delta.ndim > 1:
                     matrix = delta.reshape(len(delta), -1)
@@ -63,6 +67,10 @@ def measured(
         layers=tuple(layers),
         count=count,
         zeros=zeros,
+        outliers=np.zeros_like(zeros),
+        form=np.where(count > 0, FORMS.index("F32"), -1).astype(np.int8),
+        equal=equal,
+        lost=lost if lost.any() else None,
         digest=tuple(
             tuple(model[layer.name].tobytes() if layer.name in model else b"" for model in models) for layer in layers
         ),

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.digest import Digest, forms, hash_part
+from lineage.decoding import rows_of
+from lineage.digest import Digest, hash_part
 from lineage.stream import DTYPES, STRIDE, Part
+from lineage.strides import measured
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -72,8 +74,8 @@ def test_zeros_are_counted_and_have_no_sign(dtype: torch.dtype) -> None:
     negative = values.clone()
     negative[[3, 9_999]] = -0.0
     assert digest(values) == digest(negative) != digest(values.abs() + 1)
-    (found,) = hash_part(Part(slice(0, 1), NAMES[dtype], negative[None]), [forms(NAMES[dtype])])
-    assert found.zeros == 3
+    part = Part(slice(0, 1), NAMES[dtype], negative[None])
+    assert measured(rows_of([part], 10_000), 1).moments.zeros.tolist() == [3]
 
 
 def test_large_integers_that_differ_by_one_are_told_apart() -> None:

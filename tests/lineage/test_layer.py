@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.block import Work
+from lineage.device import DeviceProducts
 from lineage.digest import forms
 from lineage.family import Layer, LayerKind
 from lineage.layer import LayerMeasures, measure_layer
@@ -276,7 +277,7 @@ def test_ranks_are_left_out_where_they_are_not_asked_for() -> None:
     tensors = related(generator(11), (20, 30), 4)
     reader, places = builders.in_memory(tensors)
     with layer_stream(reader) as stream:
-        found = measure_layer(stream, trunk(20, 30), places, 4, PLENTY, ranks=False)
+        found = measure_layer(stream, trunk(20, 30), places, 4, PLENTY, with_ranks=False)
     assert (found.rank[found.squared_distance > 0] == -1).all()
     assert (found.squared_distance > 0).any()
 
@@ -296,16 +297,19 @@ def test_the_path_for_devices_finds_what_the_processor_finds(seed: int, new: int
     if bad:
         tensors[0][17] = math.nan
     values = torch.stack(tensors)
+    values[4, ::3] = 0
     parts = (Part(slice(0, 2), "F16", values[:2]), Part(slice(2, 5), "F32", values[2:].float()))
     block = Block(0, 5_000, 5, parts, (3,))
     forms_of = [forms("F16") if row < 2 else forms("F32") for row in range(new)]
-    work = Work(5, new, torch.device("cpu"), 256)
-    one, other = work.measure(block, work.pilot(block), forms_of), work.measure_on_device(block, forms_of)
-    assert one.bad.tolist() == other.bad.tolist() == [bad, False, False, True, False]
-    assert one.hashes == other.hashes
-    rows = ~one.bad[:new]
-    for name in ("mean", "variance", "kurtosis", "squared_norm", "minimum", "maximum"):
-        ours, theirs = getattr(one.moments, name)[rows], getattr(other.moments, name)[rows]
-        np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-12)
-    good = np.ix_(rows, ~one.bad)
-    np.testing.assert_allclose(other.distances[good], one.distances[good], rtol=1e-9)
+    work = Work(5, new, torch.device("cpu"))
+    found = work.measure(block, work.pilot(block), forms_of)
+    with DeviceProducts(torch.device("cpu")).begun(block, new) as queued:
+        pass
+    distances, lost, unusable = queued.result()
+    assert found.bad.tolist() == [bad, False, False, True, False]
+    assert unusable.tolist() == [bad, False, False, False, False]
+    good = np.ix_(~found.bad[:new], ~found.bad)
+    np.testing.assert_allclose(distances[good], found.distances[good], rtol=1e-9)
+    nothing = np.zeros((5, 5))
+    ours, theirs = (nothing if one is None else one for one in (found.lost, lost))
+    np.testing.assert_allclose(theirs[good], ours[good], rtol=1e-9, atol=1e-9)

@@ -28,7 +28,8 @@ from hublineage.hub.faults import Faults
 from hublineage.hub.server import HubServer
 from lineage.family import FamilyMeasures
 from lineage.infer import infer_family
-from lineage.measure import METRIC_VERSION, Options, measure_family, pack, unpack
+from lineage.measure import METRIC_VERSION, Options, measure_family
+from lineage.packed import pack, unpack
 from lineage.recover import Parameters
 from lineage.stored import load_measures
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import reduce
 from itertools import pairwise
 
@@ -15,34 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lineage import moments
+from lineage import moments, strides
+from lineage.decoding import rows_of
+from lineage.stream import DTYPES, STRIDE, Part
 
 Values = NDArray[np.float64]
 
 
-def in_pieces(values: Values, cuts: list[int]) -> moments.Moments:
-    """As the processor does it."""
-    gathered = moments.Gathered(len(values))
-    for first, stop in pairwise(edges(values, cuts)):
-        for a in range(first, stop, moments.SEGMENT):
-            piece = values[:, a : min(stop, a + moments.SEGMENT)].copy()
-            gathered.add(piece, piece.min(axis=1), piece.max(axis=1), np.empty_like(piece))
-    gathered.zeros += (values == 0).sum(axis=1)
-    return gathered.total()
-
-
 def of_blocks(values: Values, cuts: list[int]) -> moments.Moments:
-    """As devices do it."""
-    blocks = [torch.from_numpy(values[:, a:b]) for a, b in pairwise(edges(values, cuts))]
-    return reduce(moments.merge, (moments.of_block(block) for block in blocks))
+    """Block by block, as they pass."""
+    return reduce(moments.merge, (of_block(values[:, a:b]) for a, b in pairwise(edges(values, cuts))))
+
+
+def of_block(values: Values) -> moments.Moments:
+    part = Part(slice(0, len(values)), "F64", torch.from_numpy(values))
+    return strides.measured(rows_of([part], values.shape[1]), len(values)).moments
 
 
 def edges(values: Values, cuts: list[int]) -> list[int]:
     return [0, *sorted({cut % values.shape[1] for cut in cuts} - {0}), values.shape[1]]
-
-
-BOTH = pytest.mark.parametrize("measure", [in_pieces, of_blocks])
-Measure = Callable[[Values, list[int]], moments.Moments]
 
 
 def expected(values: Values) -> dict[str, Values]:
@@ -64,41 +54,36 @@ def check(found: moments.Moments, values: Values, digits: float = 1e-9) -> None:
         np.testing.assert_allclose(getattr(found, name), numbers, rtol=digits, atol=digits, err_msg=name)
 
 
-@BOTH
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(20, 9_000), cuts=st.lists(st.integers(0, 9_000), max_size=6))
-def test_moments_are_those_of_the_whole_however_it_is_cut(
-    measure: Measure, seed: int, count: int, cuts: list[int]
-) -> None:
+def test_moments_are_those_of_the_whole_however_it_is_cut(seed: int, count: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)
     values = np.stack([rng.normal(size=count), rng.laplace(3, 1, size=count), rng.gamma(2, 5, size=count) - 1])
     values[0, :: int(rng.integers(2, 9))] = 0
-    check(measure(values, cuts), values)
+    check(of_blocks(values, cuts), values)
 
 
-@BOTH
 @pytest.mark.parametrize("mean", [1e2, 1e4])
-def test_a_mean_far_above_the_deviation_costs_no_digits(measure: Measure, mean: float) -> None:
+def test_a_mean_far_above_the_deviation_costs_no_digits(mean: float) -> None:
     rng = np.random.default_rng(1)
     centred = rng.laplace(size=(2, 50_000))
-    found = measure(centred + mean, [999, 20_000, 20_001])
+    found = of_blocks(centred + mean, [999, 20_000, 20_001])
     values = centred + mean
     np.testing.assert_allclose(found.kurtosis, expected(values)["kurtosis"], rtol=1e-9)
     np.testing.assert_allclose(found.skewness, expected(values)["skewness"], rtol=1e-7)
     np.testing.assert_allclose(found.kurtosis, expected(centred)["kurtosis"], rtol=1e-6)
 
 
-@BOTH
-def test_heavy_tails_cost_no_digits(measure: Measure) -> None:
+def test_heavy_tails_cost_no_digits() -> None:
     values = np.random.default_rng(2).standard_t(2, size=(3, 60_000))
-    check(measure(values, [1, 4_097, 30_000]), values)
+    check(of_blocks(values, [1, 4_097, 30_000]), values)
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.tuples(*[st.integers(1, 200)] * 3))
 def test_merging_is_associative_and_commutative(seed: int, sizes: tuple[int, int, int]) -> None:
     rng = np.random.default_rng(seed)
-    a, b, c = (moments.of_block(torch.from_numpy(rng.normal(rng.normal(), 2, size=(2, size)))) for size in sizes)
+    a, b, c = (of_block(rng.normal(rng.normal(), 2, size=(2, size))) for size in sizes)
     one = moments.merge(moments.merge(a, b), c)
     for other in (moments.merge(a, moments.merge(b, c)), moments.merge(c, moments.merge(b, a))):
         for field in dataclasses.fields(one):
@@ -106,10 +91,9 @@ def test_merging_is_associative_and_commutative(seed: int, sizes: tuple[int, int
     assert moments.merge(moments.nothing(2), one) is one
 
 
-@BOTH
-def test_a_constant_has_no_kurtosis_even_where_its_mean_is_rounded(measure: Measure) -> None:
+def test_a_constant_has_no_kurtosis_even_where_its_mean_is_rounded() -> None:
     values = np.full((1, 1_000), 0.1)
-    for found in (measure(values, []), measure(values, [7, 333])):
+    for found in (of_blocks(values, []), of_blocks(values, [7, 333])):
         assert found.mean.item() == 0.1
         assert found.variance.item() == 0
         assert np.isnan(found.kurtosis).all()
@@ -127,8 +111,12 @@ def test_a_nan_or_infinity_stays_in_its_own_row() -> None:
     assert np.isnan(found.kurtosis[[1, 3]]).all()
 
 
-@pytest.mark.parametrize("count", [5, moments.SEGMENT, 3 * moments.SEGMENT])
-@pytest.mark.parametrize("rows", [0, 1, 4])
-def test_inner_products_of_rows_are_taken_at_any_length(rows: int, count: int) -> None:
-    a, b = np.random.default_rng(3).normal(size=(2, rows, count))
-    np.testing.assert_allclose(moments.dots(a, b), (a * b).sum(axis=1), rtol=1e-9, atol=1e-9)
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 3 * STRIDE), form=st.sampled_from(["F32", "F16", "BF16"]))
+def test_outliers_are_numbers_beyond_six_deviations_of_their_stride(seed: int, size: int, form: str) -> None:
+    rng = np.random.default_rng(seed)
+    values = torch.from_numpy(rng.standard_t(3, size=(2, size))).to(DTYPES[form])
+    found = strides.measured(rows_of([Part(slice(0, 2), form, values)], size), 2).moments
+    cut = [values[:, first : first + STRIDE].double().numpy() for first in range(0, size, STRIDE)]
+    far = [abs(one - one.mean(axis=1, keepdims=True)) > 6 * one.std(axis=1, keepdims=True) for one in cut]
+    assert found.outliers.tolist() == np.sum([one.sum(axis=1) for one in far], axis=0).tolist()

@@ -25,7 +25,7 @@ def direct(models: Models, members: int | None = None) -> NDArray[np.float64]:
 def found(models: Models, members: int | None = None, cuts: tuple[int, ...] = ()) -> NDArray[np.float64]:
     """As the processor measures blocks: centres are found in the first, and used in all."""
     members = len(models) if members is None else members
-    work = Work(len(models), members, torch.device("cpu"), 256)
+    work = Work(len(models), members, torch.device("cpu"))
     total = np.zeros((members, len(models)))
     around = None
     for piece in np.split(models, cuts, axis=1):

@@ -120,7 +120,7 @@ def sketched(
         project=project,
     )
     with closing(sketches), layer_stream(reader) as stream:
-        measure_layer(sketches.watch(stream), of, places, members, memory, ranks=False)
+        measure_layer(sketches.watch(stream), of, places, members, memory, with_ranks=False)
         return sketches.counted, [held(sketches.projection(model)) for model in range(len(tensors))]
 
 

@@ -1,0 +1,81 @@
+"""Numbers of pairs as bytes, as they are stored: what a batch measured of a layer, without the half that mirrors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def pack(pairs: NDArray[Any]) -> bytes:
+    """(m, m + n) pair numbers as bytes: m x n against the old members row by row, then the upper triangle of m x m."""
+    new = pairs.shape[0]
+    own = pairs[:, :new][np.triu_indices(new, 1)]
+    little = pairs.dtype.newbyteorder("<")
+    return bytes(np.concatenate([pairs[:, new:].ravel(), own]).astype(little).tobytes())
+
+
+def unpack(data: bytes, new: int, old: int, dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The inverse of `pack`: (m, n) against the old members, and the condensed upper triangle among the new."""
+    flat = np.frombuffer(data, dtype=dtype)
+    return flat[: new * old].reshape(new, old), flat[new * old :]
+
+
+def unpack_sketches(data: bytes, members: int) -> NDArray[np.float64]:
+    """(m, k) sketches of a batch's members; k is 0 for buffers."""
+    return np.frombuffer(data, "<f8").reshape(members, -1)
+
+
+def spread(
+    pairs: NDArray[Any],
+    packed: tuple[NDArray[Any], NDArray[Any]],
+    new: Sequence[tuple[int, int]],
+    old: Sequence[tuple[int, int]],
+    sign: int,
+) -> None:
+    """Write packed pair numbers into a symmetric (sign 1) or antisymmetric (sign -1) matrix over all members.
+
+    `new` and `old` are, of a batch's members that are wanted, the numbers in the batch and the rows of the matrix.
+    """
+    against, own = packed
+    size = against.shape[0]
+    rows, here = (np.array([one[part] for one in new], dtype=np.intp) for part in (0, 1))
+    if old:
+        columns, there = np.array(old, dtype=np.intp).T
+        block = against[np.ix_(rows, columns)]
+        pairs[np.ix_(here, there)] = block
+        pairs[np.ix_(there, here)] = sign * block.T
+    square = np.zeros((size, size), dtype=own.dtype)
+    first = 0
+    for row in range(size - 1):  # a slice at a time: much faster than by an index of all pairs
+        square[row, row + 1 :] = own[first : first + size - row - 1]
+        first += size - row - 1
+    square += sign * square.T
+    if len(rows) == size > 0 and (np.diff(here) == 1).all():
+        pairs[here[0] : here[0] + size, here[0] : here[0] + size] = square
+    else:
+        pairs[np.ix_(here, here)] = square[np.ix_(rows, rows)]
+
+
+def directed(
+    pairs: NDArray[Any],
+    to: tuple[NDArray[Any], NDArray[Any]],
+    back: tuple[NDArray[Any], NDArray[Any]],
+    new: Sequence[tuple[int, int]],
+    old: Sequence[tuple[int, int]],
+) -> None:
+    """As `spread`, for numbers that are not the same both ways: `to` from new members on, `back` from the others."""
+    forward, backward = np.zeros_like(pairs), np.zeros_like(pairs)
+    spread(forward, to, new, old, 1)
+    spread(backward, back, new, old, 1)
+    here = [place for _, place in new]
+    onward = np.zeros(pairs.shape, dtype=np.bool_)
+    onward[np.ix_(here, [place for _, place in old])] = True
+    onward[np.ix_(here, here)] = np.less.outer(*[np.array([number for number, _ in new], dtype=np.intp)] * 2)
+    pairs[onward] = forward[onward]
+    pairs[onward.T] = backward[onward.T]
