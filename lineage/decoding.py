@@ -103,6 +103,12 @@ _brain: Any = intrinsic(_brain_generator)
 
 
 @compiled
+def width_of(code: int) -> int:
+    """Bytes of a number."""
+    return 2 if code <= F16 else 4 if code == F32 else 8
+
+
+@compiled
 def decode(data: NDArray[np.uint8], at: int, code: int, count: int, out: NDArray[np.float64]) -> None:
     """Write `count` numbers of the form `code`, stored from byte `at` on, into (count,) `out`."""
     if code == BF16:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineage.compiled import compiled
-from lineage.decoding import F16, F32, decode
+from lineage.decoding import decode, width_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def _add(
         size = min(step, count - first)
         values = scratch[: models * size]  # one row after the other: only then are loops taken several at a time
         for row in range(models):
-            width = 2 if code[row] <= F16 else 4 if code[row] == F32 else 8
+            width = width_of(code[row])
             here = _row(values, size, row)
             decode(data, at[row] + first * width, code[row], size, here)
             if not _usable(here):

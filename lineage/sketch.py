@@ -18,8 +18,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from lineage.compiled import compiled
+from lineage.decoding import decode, width_of
 from lineage.stream import STRIDE
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lineage.decoding import Rows
     from lineage.family import Layer
 
 BUCKETS = 4096  # of all layers of a family together
 _FEWEST = 8  # buckets of a layer, however small its share
 _SEED = 20_261_108
-_AT_ONCE = 1 << 18  # elements of all models that are decoded at once: what is computed of them stays in the cache
 
 
 def buckets(sizes: Sequence[int], total: int = BUCKETS) -> list[int]:
@@ -63,50 +64,72 @@ class CountSketch:
         text = f"{seed} {layer.name} {'x'.join(map(str, layer.shape))}"
         return CountSketch(hashlib.blake2b(text.encode(), digest_size=16).digest(), layer.size, size)
 
-    def add(self, values: torch.Tensor, start: int, into: torch.Tensor) -> None:
-        """Add elements [start, start + count) of each of n models, (n, count), to (n, k) `into`, in float64.
+    def add(self, rows: Rows, start: int, into: NDArray[np.float64]) -> None:
+        """Add elements [start, start + count) of each of n models to (n, k) `into`, in float64.
 
         `start` is a multiple of 4,096, and so is the count unless these are the last elements.
         """
-        models, count = values.shape
-        sums = torch.zeros((models, STRIDE), dtype=torch.float64)
-        signs = self._signs(start, count)
-        step = max(1, _AT_ONCE // max(1, models) // STRIDE) * STRIDE
-        for first in range(0, count, step):
-            signed = values[:, first : first + step].double() * signs[first : first + step]
-            for at in range(0, signed.shape[1], STRIDE):
-                turn = int(self._turns[(start + first + at) // STRIDE])
-                piece = signed[:, at : at + STRIDE]
-                head = piece[:, : STRIDE - turn]
-                sums[:, turn : turn + head.shape[1]] += head
-                if piece.shape[1] > STRIDE - turn:
-                    tail = piece[:, STRIDE - turn :]
-                    sums[:, : tail.shape[1]] += tail
-        into.index_add_(1, self._shares, sums)
+        signs = self._signs(start, rows.count)
+        turns = self._turns[start // STRIDE : start // STRIDE - (-rows.count // STRIDE)]
+        for row in range(len(rows.at)):
+            _add(rows.data, rows.at[row], rows.code[row], rows.count, signs, turns, self._shares, into[row])
 
-    def _signs(self, start: int, count: int) -> torch.Tensor:
+    def _signs(self, start: int, count: int) -> NDArray[np.int8]:
         """(count,) of +1 and -1: element i of the layer has bit i of one random stream."""
         stream = np.random.Philox(key=int.from_bytes(self.key, "little"))
         stream.advance(start // 256)  # a step of the generator gives four words of 64 bits
         words = np.asarray(stream.random_raw(-(-count // 64)), dtype="<u8")
-        bits = np.unpackbits(words.view(np.uint8), count=count)
-        return torch.from_numpy(bits).double().mul_(2).sub_(1)
+        signs = np.unpackbits(words.view(np.uint8), count=count).view(np.int8)
+        signs *= 2
+        signs -= 1
+        return signs
 
     @property
     def _turns(self) -> NDArray[np.int64]:
         return _placing(self.key, self.length, self.size)[0]
 
     @property
-    def _shares(self) -> torch.Tensor:
+    def _shares(self) -> NDArray[np.int64]:
         return _placing(self.key, self.length, self.size)[1]
 
 
 @lru_cache(maxsize=8)
-def _placing(key: bytes, length: int, size: int) -> tuple[NDArray[np.int64], torch.Tensor]:
+def _placing(key: bytes, length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """By how many places each stride is turned, and which bucket each of the 4,096 sums goes to."""
     random = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little") ^ (1 << 127)))
     turns = random.integers(0, STRIDE, -(-length // STRIDE))
-    return turns, torch.from_numpy(random.permutation(STRIDE) * size // STRIDE)
+    return turns, random.permutation(STRIDE) * size // STRIDE
+
+
+@compiled
+def _add(
+    data: NDArray[np.uint8],
+    at: int,
+    code: int,
+    count: int,
+    signs: NDArray[np.int8],
+    turns: NDArray[np.int64],
+    shares: NDArray[np.int64],
+    into: NDArray[np.float64],
+) -> None:
+    """Add one row: every stride is turned and added to the others, then the sums are shared out."""
+    width = width_of(code)
+    values, sums = np.empty(STRIDE), np.zeros(STRIDE)
+    for stride in range(len(turns)):
+        first = stride * STRIDE
+        size = min(STRIDE, count - first)
+        decode(data, at + first * width, code, size, values)
+        head = min(size, STRIDE - turns[stride])
+        _add_signed(sums[turns[stride] :], values[:head], signs[first : first + head])
+        _add_signed(sums, values[head:size], signs[first + head : first + size])
+    for i in range(STRIDE):
+        into[shares[i]] += sums[i]
+
+
+@compiled
+def _add_signed(sums: NDArray[np.float64], values: NDArray[np.float64], signs: NDArray[np.int8]) -> None:
+    for i in range(len(values)):
+        sums[i] += values[i] * signs[i]
 
 
 def estimates(one: NDArray[np.float64], another: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from lineage import rank
-from lineage.stream import LayerStream, Result, StoredTensor, block_elements
+from lineage.decoding import rows_of
+from lineage.stream import LayerStream, Part, Result, StoredTensor, block_elements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
     from lineage.sketch import CountSketch
     from lineage.stream import Block
 
-_MODELS_AT_ONCE = 32
-
 
 @dataclass(frozen=True)
 class Piece:
     """What a block adds to the sketches of its models, by their number."""
 
-    counted: dict[int, torch.Tensor]  # (k,)
+    counted: dict[int, NDArray[np.float64]]  # (k,)
     projected: dict[int, rank.RowsPiece]
 
 
@@ -96,16 +94,17 @@ class LayerSketches:
 
     def look(self, block: Block, models: Sequence[int], wanted: set[int]) -> Piece:
         """What a block of these models adds. Changes nothing, so that several threads can look at blocks at once."""
-        counted: dict[int, torch.Tensor] = {}
+        counted: dict[int, NDArray[np.float64]] = {}
         projected: dict[int, rank.RowsPiece] = {}
         for part in block.parts:
             here = {models[part.rows.start + row]: row for row in range(len(part.values))}
             count = [model for model in here if model in wanted & self._count]
-            for some in (count[first : first + _MODELS_AT_ONCE] for first in range(0, len(count), _MODELS_AT_ONCE)):
-                sums = torch.zeros((len(some), self._counting.size), dtype=torch.float64)
-                values = part.values if len(some) == len(here) else part.values[[here[model] for model in some]]
-                self._counting.add(values, block.start, sums)
-                counted |= dict(zip(some, sums, strict=True))
+            if count:
+                values = part.values if len(count) == len(here) else part.values[[here[model] for model in count]]
+                sums = np.zeros((len(count), self._counting.size))
+                whole = Part(slice(0, len(count)), part.dtype, values)
+                self._counting.add(rows_of([whole], block.count), block.start, sums)
+                counted |= dict(zip(count, sums, strict=True))
             for model in (wanted & self._rolls.keys()).intersection(here):
                 assert self._probes is not None  # noqa: S101  # asked for with the projections
                 projected[model] = self._probes.project(part.values[here[model]], part.dtype, block.start)
@@ -114,7 +113,7 @@ class LayerSketches:
     def take(self, piece: Piece) -> None:
         """Add what a block adds; blocks come in order."""
         for model, sums in piece.counted.items():
-            self.counted[model] = self.counted[model] + sums.numpy() if model in self._begun else sums.numpy()
+            self.counted[model] = self.counted[model] + sums if model in self._begun else sums
             self._begun.add(model)
         for model, rows in piece.projected.items():
             self._write(model, self._rolls[model].take(rows))

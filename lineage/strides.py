@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lineage.compiled import compiled
-from lineage.decoding import F16, F32, I64, decode
+from lineage.decoding import I64, decode, width_of
 from lineage.moments import Moments, together
 from lineage.stream import STRIDE
 
@@ -97,7 +97,7 @@ def _measure(
     values = np.empty(STRIDE)
     words = np.empty(STRIDE, dtype=np.uint64)
     edges, extremes = np.zeros(16, dtype=np.uint8), np.empty(2)
-    width = _width(code)
+    width = width_of(code)
     for stride in range(len(numbers)):
         size = min(STRIDE, count - stride * STRIDE)
         first = at + stride * STRIDE * width
@@ -114,7 +114,7 @@ def _measure(
 def _hash_row(
     data: NDArray[np.uint8], at: int, code: int, count: int, straight: Words, turned: Words, words: Words, hashes: Words
 ) -> None:
-    width = _width(code)
+    width = width_of(code)
     edges = np.zeros(16, dtype=np.uint8)
     for stride in range(len(hashes)):
         size = min(STRIDE, count - stride * STRIDE)
@@ -122,12 +122,6 @@ def _hash_row(
         stored = data[first : first + size * width]
         negative = code != I64 and _of_bits(stored, width, edges)[1]
         _hash(_words(stored, width, negative, words), straight, turned, hashes[stride])
-
-
-@compiled
-def _width(code: int) -> int:
-    """Bytes of a number."""
-    return 2 if code <= F16 else 4 if code == F32 else 8
 
 
 @compiled

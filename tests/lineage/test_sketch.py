@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lineage.decoding import rows_of
 from lineage.family import Layer, LayerKind
 from lineage.layer import measure_layer
 from lineage.rank import Probes, Projection, projected_rank
 from lineage.sketch import BUCKETS, CountSketch, buckets, relative_error
 from lineage.sketching import LayerSketches
-from lineage.stream import STRIDE, layer_stream
+from lineage.stream import STRIDE, Part, layer_stream
 
 TINY = 200_000  # bytes: many blocks
 
@@ -29,9 +30,10 @@ def layer(*shape: int, name: str = "w") -> Layer:
 
 def count(of: Layer, values: torch.Tensor, size: int = 64, seed: int = 1) -> NDArray[np.float64]:
     """The (n, k) CountSketches of (n, elements) values."""
-    found = torch.zeros((len(values), size), dtype=torch.float64)
-    CountSketch.of(of, size, seed).add(values, 0, found)
-    return np.asarray(found)
+    found = np.zeros((len(values), size))
+    part = Part(slice(0, len(values)), "F64", values)
+    CountSketch.of(of, size, seed).add(rows_of([part], values.shape[1]), 0, found)
+    return found
 
 
 def random(seed: int, *shape: int) -> torch.Tensor:
