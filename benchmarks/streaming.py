@@ -1,11 +1,13 @@
-"""How fast stored bytes go through all measures of a layer but ranks, against a plain sequential read.
+"""How fast stored bytes go through the measures of a layer, against a plain sequential read.
 
-    python -m benchmarks.streaming [--gib 1] [--dtype F16] [--members 8] [--repeat 5] [--no-hub]
+    python -m benchmarks.streaming [--gib 1] [--dtype F16] [--members 8] [--repeat 5] [--no-hub] [--probes 160]
 
-Moments, hashes, the Gram matrix and slopes, from local files and from the loopback Hub (served by another process),
-against reading the same bytes file by file into one buffer. Cold: the files are dropped from memory before. Every round
-takes one reading of each, so that all saw the same machine. Busy cores are the processor time of measuring per second
-of it: where they are as many as the machine has, the processor is the limit, and else the source is.
+Moments, outliers, hashes, CountSketches, the Gram matrix, what zeros lose and slopes, from local files and from the
+loopback Hub (served by another process), against reading the same bytes file by file into one buffer. Ranks are left
+out unless probes are asked for: so many multiplications and additions for every number of a matrix are a load of their
+own, which the processor's matrix rate limits. Cold: the files are dropped from memory before. Every round takes one
+reading of each, so that all saw the same machine. Busy cores are the processor time of measuring per second of it:
+where they are as many as the machine has, the processor is the limit, and else the source is.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,8 +29,11 @@ from typing import Any
 from benchmarks import families
 from crawler.folder import FolderSource
 from crawler.hub import HubSource
+from lineage import rank
 from lineage.layer import measure_layer
 from lineage.reading import MemberReader
+from lineage.sketch import CountSketch, buckets
+from lineage.sketching import LayerSketches
 from lineage.stream import layer_stream
 
 MEMORY = 1 << 30
@@ -55,10 +60,10 @@ def main() -> int:
         print(
             f"{arguments.members} members, {family.dtype}, {family.size / families.GIB:.2f} GiB; {families.machine()}"
         )
-        _compare("files", FolderSource(folder), family, arguments.repeat)
+        _compare("files", FolderSource(folder), family, arguments)
         if not arguments.no_hub:
             with _hub(folder) as url, HubSource(url) as hub:
-                _compare("the loopback Hub", hub, family, arguments.repeat)
+                _compare("the loopback Hub", hub, family, arguments)
     finally:
         if own:
             shutil.rmtree(folder, ignore_errors=True)
@@ -71,18 +76,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", default="F16", choices=("F16", "BF16", "F32"))
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--probes", type=int, default=0, help="of projections for ranks; 0: none are taken")
     parser.add_argument("--folder", type=Path, help="where the family is written, and reused; default: a temporary one")
     parser.add_argument("--no-hub", action="store_true", help="from files only")
     return parser.parse_args()
 
 
-def _compare(title: str, source: Any, family: families.Family, repeat: int) -> None:
+def _compare(title: str, source: Any, family: families.Family, arguments: argparse.Namespace) -> None:
     """Print a line of the table for cold and for warm reads."""
     revisions = [Revision(number, name, source.details(name).sha) for number, name in enumerate(family.names)]
     rates: dict[str, list[float]] = defaultdict(list)
-    for _ in range(repeat):
+    measure = partial(_measure, probes=arguments.probes)
+    for _ in range(arguments.repeat):
         for state in ("cold", "warm"):
-            for way, work in (("read", _read), ("measured", _measure)):
+            for way, work in (("read", _read), ("measured", measure)):
                 if state == "cold":
                     families.drop_from_memory(family.files)
                 wall, busy = _timed(partial(work, source, family, revisions))
@@ -114,15 +121,28 @@ def _read(source: Any, family: families.Family, revisions: list[Revision]) -> No
             source.read_into(revision.name, revision.sha, family.places[0].file, start, into)
 
 
-def _measure(source: Any, family: families.Family, revisions: list[Revision]) -> None:
+def _measure(source: Any, family: families.Family, revisions: list[Revision], probes: int) -> None:
     """Measure all layers."""
     reader: MemberReader[Any] = MemberReader(source, ())
+    members = range(len(revisions))
+    sizes = buckets([layer.size for layer in family.layers])
     with layer_stream(reader) as stream:
-        for layer, place in zip(family.layers, family.places, strict=True):
+        for layer, place, size in zip(family.layers, family.places, sizes, strict=True):
             reader.begin(revisions)
-            members = len(revisions)
-            found = measure_layer(stream, layer, [place] * members, members, MEMORY, with_ranks=False)
-            assert not found.unusable and not reader.failed, reader.failed  # noqa: PT018
+            tensors, shape = [place] * len(members), (layer.shape[0], layer.size // layer.shape[0])
+            sketches = LayerSketches(
+                CountSketch.of(layer, size),
+                tensors,
+                count=members,
+                shape=shape,
+                probes=rank.Probes(shape[1], probes),
+                project=members if 0 < probes < min(shape) else (),
+            )
+            with closing(sketches):
+                watched = sketches.watch(stream)
+                found = measure_layer(watched, layer, tensors, len(members), MEMORY, with_ranks=False)
+            assert not found.unusable
+            assert not reader.failed
 
 
 @contextmanager

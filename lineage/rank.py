@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from lineage.compiled import compiled
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -76,9 +78,8 @@ def rounding(matrix: torch.Tensor, dtype: str) -> float:
     flat = matrix.reshape(-1)
     for first in range(0, len(flat), _AT_ONCE):
         piece = flat[first : first + _AT_ONCE].double().numpy()
-        with np.errstate(over="ignore"):  # of numbers near the largest: then all differences are full or nothing
-            squares += float(_powers(piece, dtype) @ _powers(piece, dtype))
-        mantissas |= _mantissas(piece)
+        squares += _squared_powers(piece.view(np.int64), _least(dtype))
+        mantissas |= _mantissas(piece.view(np.int64))
     return math.sqrt(squares / matrix.numel() / 12) * 2.0 ** -significand(mantissas, dtype)
 
 
@@ -89,16 +90,32 @@ def significand(mantissas: int, dtype: str) -> int:
     return next((bits for bits in _COARSER if used <= bits < own), own) if own > 10 else own
 
 
-def _mantissas(values: NDArray[np.float64]) -> int:
-    """Bits that any of the mantissas has."""
-    return int(np.bitwise_or.reduce(values.view(np.int64), initial=0)) & _MANTISSA
+def _least(dtype: str) -> float:
+    """The smallest power of two that the ulps of a type go with; 0 where none is."""
+    return 2.0 ** _SMALLEST_EXPONENT[dtype] if dtype in _SMALLEST_EXPONENT else 0.0
 
 
-def _powers(values: NDArray[np.float64], dtype: str) -> NDArray[np.float64]:
-    """Two to the exponent of each value: its ulp, but for the significand's length; 0 for zeros."""
-    found = (values.view(np.int64) & _EXPONENT).view(np.float64)
-    least = _SMALLEST_EXPONENT.get(dtype)
-    return found if least is None else np.where(found > 0, np.maximum(found, 2.0**least), 0.0)
+@compiled
+def _mantissas(bits: NDArray[np.int64]) -> int:
+    """Bits that any of the mantissas of float64 numbers has."""
+    found = np.int64(0)
+    for i in range(len(bits)):
+        found |= bits[i]
+    return int(found & _MANTISSA)
+
+
+@compiled
+def _squared_powers(bits: NDArray[np.int64], least: float) -> float:
+    """The sum of squares of two to the exponent of each number: its ulp, but for the significand's length.
+
+    0 for zeros. It is infinite for numbers near the largest: then all differences are full or nothing.
+    """
+    powers = (bits & _EXPONENT).view(np.float64)
+    total = 0.0
+    for i in range(len(powers)):
+        power = max(powers[i], least) if powers[i] > 0 else 0.0
+        total += power * power
+    return total
 
 
 def numerical_rank(difference: torch.Tensor, error: float) -> int:
@@ -208,9 +225,9 @@ class Probes:
         probes = _probes(self.columns, self.count) if wide else _narrow_probes(self.columns, self.count)
         first, last = start // self.columns, (start + len(values) - 1) // self.columns
         found = torch.empty((last - first + 1, self.count), dtype=exact.dtype)
-        powers = np.empty(last - first + 1)
+        powers = np.zeros(last - first + 1)
         decoded = exact.double().numpy()
-        of_rounding = _powers(decoded, dtype) if dtype in SIGNIFICAND else np.zeros(len(decoded))
+        bits = decoded.view(np.int64)
         row, at = first, 0
         while row <= last:
             low = start + at - row * self.columns  # not 0 where a block begins within a row
@@ -219,10 +236,13 @@ class Probes:
             piece = exact[at : at + size].view(rows, -1)
             here = slice(row - first, row - first + rows)
             torch.mm(piece, probes[low : low + piece.shape[1]], out=found[here])
-            squares = of_rounding[at : at + size].reshape(rows, -1)
-            powers[here] = np.vecdot(squares, squares)
+            if dtype in SIGNIFICAND:
+                each = size // rows
+                for number in range(rows):
+                    row_bits = bits[at + number * each : at + (number + 1) * each]
+                    powers[row - first + number] = _squared_powers(row_bits, _least(dtype))
             row, at = row + rows, at + size
-        return RowsPiece(first, found, powers, _mantissas(decoded) if wide else 0)
+        return RowsPiece(first, found, powers, _mantissas(bits) if wide else 0)
 
 
 @lru_cache(maxsize=1)
