@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 
 from lineage.family import FamilyMeasures, LayerKind
+from lineage.pruned import forgiven_mass
 
 Clusters = tuple[tuple[int, ...], ...]
 
@@ -49,16 +50,53 @@ def trunk_sums(
 ) -> TrunkSums:
     """Return the sums over trunk layers for all pairs of `members` (default: all of the family).
 
+    The layers are those of `compared_layers`. Where each pair is summed over the layers that both have, the sums of two
+    pairs are comparable only after division by `elements` or `squared_norms`.
+
+    With `related`, what was pruned from the sparser of two counts neither for their distance nor for their norms.
+    """
+    chosen = list(range(len(measures.members)) if members is None else members)
+    has = compared_layers(measures, chosen, shared_share=shared_share, related=related, kindred_share=kindred_share)
+    sizes = np.array([layer.size for layer in measures.layers], dtype=np.int64)
+    used = np.flatnonzero(has.any(axis=1))
+    present = has[used].astype(np.int64)
+    norms = np.where(has[used], measures.squared_norm[used][:, chosen], 0.0)
+    squared = np.zeros((len(chosen), len(chosen)))
+    half: NDArray[np.float64] = norms.T @ present.astype(np.float64)
+    both_norms = half + half.T
+    for layer, here in zip(used, has[used], strict=True):  # one layer at a time: the whole may be large
+        both = here[:, None] & here
+        distance = measures.squared_distance[layer][np.ix_(chosen, chosen)]
+        forgiven = None if related is None else forgiven_mass(measures, int(layer), chosen)
+        if forgiven is not None:
+            distance = np.maximum(distance - forgiven, 0.0)
+            both_norms -= np.where(both, forgiven, 0.0)
+        squared += np.where(both, distance, 0.0)
+    elements = (present * sizes[used, None]).T @ present
+    squared[np.isnan(squared) | (elements == 0)] = np.inf
+    np.fill_diagonal(squared, 0.0)
+    return TrunkSums(squared, both_norms, elements)
+
+
+def compared_layers(
+    measures: FamilyMeasures,
+    members: Sequence[int],
+    *,
+    shared_share: float = SHARED_SHARE,
+    related: float | None = None,
+    kindred_share: float = 0.5,
+) -> NDArray[np.bool_]:
+    """Return the (L, n) table of the trunk layers in which each of `members` is compared.
+
     If the trunk layers that all these members have hold at least `shared_share` of the parameters of those that any
-    has, only they are summed, so that all pairs are measured on the same coordinates. Else (one odd member would
-    leave too little to compare) each pair is summed over the layers that both have: the sums of two pairs are then
-    comparable only after division by `elements` or `squared_norms`.
+    has, only they are taken, so that all pairs are measured on the same coordinates. Else (one odd member would leave
+    too little to compare) each pair is compared in the layers that both have.
 
     With `related`, layers in which less than `kindred_share` of the pairs (and not one of them) are nearer than that
     relative distance are left out, unless too little would remain: a head under a name that does not tell, drawn anew
     for each task, would drown the rest.
     """
-    chosen = list(range(len(measures.members)) if members is None else members)
+    chosen = list(members)
     has = trunk_layers(measures, chosen)
     sizes = np.array([layer.size for layer in measures.layers], dtype=np.int64)
     everywhere = np.asarray(has.all(axis=1))
@@ -69,17 +107,7 @@ def trunk_sums(
         kindred = _kindred_layers(measures, chosen, has, related, kindred_share)
         if sizes[kindred].sum() >= shared_share * sizes[has.any(axis=1)].sum():
             has &= kindred[:, None]
-    used = np.flatnonzero(has.any(axis=1))
-    present = has[used].astype(np.int64)
-    norms = np.where(has[used], measures.squared_norm[used][:, chosen], 0.0)
-    squared = np.zeros((len(chosen), len(chosen)))
-    for layer, here in zip(used, has[used], strict=True):  # one layer at a time: the whole may be large
-        squared += np.where(here[:, None] & here, measures.squared_distance[layer][np.ix_(chosen, chosen)], 0.0)
-    elements = (present * sizes[used, None]).T @ present
-    half: NDArray[np.float64] = norms.T @ present.astype(np.float64)
-    squared[np.isnan(squared) | (elements == 0)] = np.inf
-    np.fill_diagonal(squared, 0.0)
-    return TrunkSums(squared, half + half.T, elements)
+    return has
 
 
 def _kindred_layers(
@@ -91,7 +119,11 @@ def _kindred_layers(
     for layer in np.flatnonzero(has.any(axis=1)):
         norms = measures.squared_norm[layer, chosen]
         squared = measures.squared_distance[layer][np.ix_(chosen, chosen)][pairs]
-        near = squared < related**2 * (norms[pairs[0]] + norms[pairs[1]])
+        both_norms = norms[pairs[0]] + norms[pairs[1]]
+        forgiven = forgiven_mass(measures, int(layer), chosen)
+        if forgiven is not None:
+            squared, both_norms = squared - forgiven[pairs], both_norms - forgiven[pairs]
+        near = squared < related**2 * both_norms
         near |= squared == 0
         both = has[layer][pairs[0]] & has[layer][pairs[1]]
         kindred[layer] = near[both].sum() >= max(1, share * both.sum())

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from lineage import mother
-from lineage.cluster import THRESHOLD, clusters, duplicates, trunk_sums
+from lineage.absent import absent_parents
+from lineage.cluster import THRESHOLD, clusters, duplicates
 from lineage.direction import Rooted, root_tree
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
 from lineage.mother import Metric
-from lineage.skeleton import LOW_RANK, skeleton
+from lineage.skeleton import LOW_RANK, Skeleton, skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
-from lineage.walk import outward, sides
+from lineage.walk import sides
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,15 @@ def _by_recover(measures: FamilyMeasures, parameters: Parameters, created: Mappi
     groups = []
     for cluster in clusters(measures, parameters.threshold):
         shown = [position for position in cluster if position not in hidden]
-        edges = skeleton(measures, shown).edges if len(shown) > 1 else ()
-        rooted = root_tree(measures, shown, edges, _prior(shown, edges, created))
-        inferred = _edges(measures, shown, edges, rooted, parameters, created)
+        found = skeleton(measures, shown)
+        rooted = root_tree(measures, found.sources, found.core, _prior(found.sources, found.core, created))
+        inferred = _edges(measures, found, rooted, parameters, created)
         attached = [
             _copy_edge(measures, group[0], copy, created) for group in copies if group[0] in shown for copy in group[1:]
         ]
-        groups.append(_tree(measures, cluster, rooted, inferred + attached))
+        absent = absent_parents(found.members, found.outward(rooted.root), found.squared)
+        missing = tuple(_ids(measures, group) for group in absent)
+        groups.append(_tree(measures, cluster, rooted, inferred + attached, missing))
     return Heritage(tuple(groups), tuple(_ids(measures, group) for group in copies))
 
 
@@ -106,34 +109,36 @@ def _dates(parent: int, child: int, created: Mapping[int, float]) -> dict[str, f
 
 def _edges(
     measures: FamilyMeasures,
-    members: Sequence[int],
-    edges: Sequence[tuple[int, int]],
+    found: Skeleton,
     rooted: Rooted,
     parameters: Parameters,
     created: Mapping[int, float],
 ) -> list[InferredEdge]:
     """The skeleton's edges, pointed away from the root, each with its confidence."""
-    if not edges:
+    directed = found.outward(rooted.root)
+    if not directed:
         return []
-    across = sides(members, edges)
-    squared = trunk_sums(measures, members, related=THRESHOLD).squared_distance
-    likely = np.array([rooted.probabilities[member] for member in members])
-    number = {edge: index for index, edge in enumerate(edges)}
+    orphans = [set(group) for group in absent_parents(found.members, directed, found.squared)]
+    likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
+    place = {member: index for index, member in enumerate(found.members)}
     inferred = []
-    for parent, child in outward(rooted.root, edges):
-        forward = (parent, child) in number
-        edge = (parent, child) if forward else (child, parent)
-        side = across[number[edge]]
-        direction = float(likely[side if forward else ~side].sum())
-        margin, own = edge_margin(squared, side, members.index(parent), members.index(child))
+    for (parent, child), side in zip(directed, sides(found.members, directed), strict=True):
+        direction = float(likely[side].sum())
+        margin, own = edge_margin(found.squared, side, place[parent], place[child])
         adjacency = float(expit(learnt().adjacency_offset + learnt().adjacency_slope * margin))
+        orphaned = any({parent, child} <= group for group in orphans)
+        if orphaned:
+            adjacency = min(adjacency, _ADJACENT_ORPHANS)
+        if found.copies.source.get(child) == parent:
+            direction, relationship = 1.0, "pruned" if child in found.copies.pruned else "cast"
+        else:
+            relationship = relation(measures, parent, child)
         confidence = float(np.clip(direction * adjacency, 0.0, 1.0))
-        sign = 1.0 if forward else -1.0
         inferred.append(
             InferredEdge(
                 measures.members[parent],
                 measures.members[child],
-                relation(measures, parent, child),
+                relationship,
                 confidence,
                 confidence >= parameters.decide,
                 {
@@ -141,7 +146,8 @@ def _edges(
                     "adjacency": adjacency,
                     "margin": margin,
                     "squared_distance": own,
-                    **{name: sign * value for name, value in rooted.evidence[edge].items()},
+                    **({"parent absent": 1.0} if orphaned else {}),
+                    **_scores(rooted, found.copies.source.get(parent, parent), child),
                     **_dates(parent, child, created),
                     **_estimated(measures, parent, child),
                 },
@@ -150,7 +156,15 @@ def _edges(
     return inferred
 
 
+def _scores(rooted: Rooted, parent: int, child: int) -> dict[str, float]:
+    """The scores of an edge for this direction; none for the edge to a copy, which needs none."""
+    if (parent, child) in rooted.evidence:
+        return rooted.evidence[parent, child]
+    return {name: -value for name, value in rooted.evidence.get((child, parent), {}).items()}
+
+
 _LARGEST_MARGIN = 3.0
+_ADJACENT_ORPHANS = 0.2  # siblings whose parent is absent are seldom each other's parents
 
 
 def edge_margin(squared: NDArray[np.float64], side: NDArray[np.bool_], parent: int, child: int) -> tuple[float, float]:
@@ -184,12 +198,19 @@ def _copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mapp
     )
 
 
-def _tree(measures: FamilyMeasures, cluster: Sequence[int], rooted: Rooted, edges: list[InferredEdge]) -> Tree:
+def _tree(
+    measures: FamilyMeasures,
+    cluster: Sequence[int],
+    rooted: Rooted,
+    edges: list[InferredEdge],
+    absent: tuple[tuple[int, ...], ...],
+) -> Tree:
     return Tree(
         _ids(measures, cluster),
         measures.members[rooted.root],
         rooted.probabilities[rooted.root],
         tuple(sorted(edges, key=lambda edge: (edge.parent, edge.child))),
+        absent,
     )
 
 

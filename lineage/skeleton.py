@@ -34,7 +34,7 @@ its floor hides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.csgraph import minimum_spanning_tree as csgraph_tree
 
-from lineage.cluster import THRESHOLD, trunk_layers, trunk_sums
+from lineage.cluster import THRESHOLD, compared_layers, trunk_layers
+from lineage.copies import Copies, copies, stand_ins
+from lineage.direction import root_tree
+from lineage.drift import settle
 from lineage.family import FamilyMeasures
+from lineage.pruned import zero_share
+from lineage.step import steps
+from lineage.walk import outward
 
 LOW_RANK = 0.25
 FULL_SHARE = 0.25
@@ -52,11 +58,32 @@ TOUCHED_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The undirected spanning tree of a cluster of n members."""
+    """The undirected spanning tree of a cluster of n members, all named by their positions in the family."""
 
-    members: tuple[int, ...]  # positions in the family, as they were given
-    edges: tuple[tuple[int, int], ...]  # n - 1 pairs of positions in the family, each and all of them ascending
+    members: tuple[int, ...]  # as they were given
+    edges: tuple[
+        tuple[int, int], ...
+    ]  # n - 1 pairs, each and all of them ascending; copies where `likely_root` has them
     used_ranks: bool
+    squared: NDArray[np.float64]  # (n, n) squared distances by which its edges were chosen
+    core: tuple[tuple[int, int], ...]  # the tree of those that are no copies
+    copies: Copies
+    stand_in: dict[
+        tuple[int, int], int
+    ]  # for edges of the core: by (c, x), the copy of x that c would come from, if any
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Those that are no casts or pruned copies of others."""
+        return tuple(member for member in self.members if member not in self.copies.source)
+
+    def outward(self, root: int) -> list[tuple[int, int]]:
+        """(parent, child) of every edge, copies included, seen from a root that is no copy, nearest first.
+
+        Copies are children of their sources; children of a copy are joined to it.
+        """
+        edges = [(self.stand_in.get((child, parent), parent), child) for parent, child in outward(root, self.core)]
+        return outward(root, [*edges, *((source, copy) for copy, source in self.copies.source.items())])
 
 
 def skeleton(
@@ -72,14 +99,55 @@ def skeleton(
     Raises ValueError if members cannot be joined because they share no layer: not with what `lineage.cluster` gives.
     """
     chosen = tuple(members)
-    sums = trunk_sums(measures, chosen, related=THRESHOLD)
-    # Where pairs are summed over different layers, all are brought to the size of the largest sum.
-    scale = np.divide(sums.elements.max(), sums.elements, out=np.ones(sums.elements.shape), where=sums.elements > 0)
-    squared = sums.squared_distance * scale
+    found = copies(measures, chosen)
+    step = steps(measures, chosen, compared_layers(measures, chosen, related=THRESHOLD))
     ranks = rank_costs(measures, chosen, low_rank=low_rank, full_share=full_share, touched_share=touched_share)
-    tree = spanning_tree(squared) if ranks is None else spanning_tree(ranks, squared)
-    edges = sorted((min(pair), max(pair)) for pair in ((chosen[i], chosen[j]) for i, j in tree))
-    return Skeleton(chosen, tuple(edges), ranks is not None)
+    nodes = _nodes(measures, chosen, found)
+    costs = [nodes.between(cost) for cost in (step.cost, ranks) if cost is not None][::-1]
+    sources = list(nodes.sources)
+    tree = [(sources[i], sources[j]) for i, j in spanning_tree(*costs)]
+    squared = nodes.between(step.squared)
+    root = root_tree(measures, sources, tree).root
+    low = None if ranks is None else costs[0] < costs[0].max()  # ranks add up however siblings drift
+    core = settle(sources, tree, squared, root, sure=low, zeros=zero_share(measures, sources))
+    result = Skeleton(chosen, (), ranks is not None, step.squared, core, found, nodes.stand_in(core))
+    edges = sorted((min(edge), max(edge)) for edge in result.outward(root_tree(measures, sources, core).root))
+    return replace(result, edges=tuple(edges))
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Sources, each with its copies as one node of the tree."""
+
+    members: tuple[int, ...]
+    sources: tuple[int, ...]
+    speaks: NDArray[np.int64] | None  # (sources, sources), see `lineage.copies.stand_ins`; None: there are no copies
+
+    def between(self, cost: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The costs (n, n) between members as those between nodes: of the members that speak for them."""
+        if self.speaks is None:
+            return cost
+        place = np.zeros(max(self.members) + 1, dtype=np.int64)
+        place[list(self.members)] = np.arange(len(self.members))
+        own = place[list(self.sources)]
+        spoken = cost[own[:, None], place[self.speaks]]
+        other = self.speaks != np.array(self.sources)
+        spoken = np.where(other | ~other.T, spoken, spoken.T)
+        return np.minimum(spoken, spoken.T)
+
+    def stand_in(self, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """For both ends of every edge: the copy of the other end that it is nearer to than to the other end itself."""
+        if self.speaks is None:
+            return {}
+        place = {member: index for index, member in enumerate(self.sources)}
+        both = [pair for a, b in core for pair in ((a, b), (b, a))]
+        spoken = {(c, x): int(self.speaks[place[c], place[x]]) for c, x in both}
+        return {pair: copy for pair, copy in spoken.items() if copy != pair[1]}
+
+
+def _nodes(measures: FamilyMeasures, chosen: tuple[int, ...], found: Copies) -> _Nodes:
+    sources = tuple(member for member in chosen if member not in found.source)
+    return _Nodes(chosen, sources, stand_ins(measures, sources, found) if found.source else None)
 
 
 def spanning_tree(*costs: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:

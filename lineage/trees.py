@@ -11,7 +11,7 @@ class InferredEdge:
 
     parent: int
     child: int
-    relation: str  # "finetune", "lora" (a low-rank difference) or "duplicate"
+    relation: str  # "finetune", "lora" (a low-rank difference), "cast", "pruned" or "duplicate"
     confidence: float  # probability that this edge is there and has this direction
     decided: bool
     evidence: dict[str, float] = field(default_factory=dict)
@@ -25,6 +25,7 @@ class Tree:
     root: int
     root_confidence: float
     edges: tuple[InferredEdge, ...]
+    absent: tuple[tuple[int, ...], ...] = ()  # groups of siblings whose common parent is not among the members
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,156 @@
+"""Casts and pruned copies: one node with the member that they were made from, and attached to the tree afterwards.
+
+A cast differs from its source by rounding, a pruned copy by what was set to zero, and from the source's relatives by
+as much as the source does: in a spanning tree the two would compete for the same neighbours, and two casts of different
+models on one grid can seem nearer than their sources. So copies are taken out, the tree is made of sources, and then
+each edge is given to the source or to the copy that its other end agrees with.
+
+For a model c, its relative x and x's copy y: c descends from y if c - x holds y - x, that is if
+<c - x, y - x> / ||y - x||² is near 1 and not near 0; halfway means ||c - y|| = ||c - x||. Layers that moved little tell
+most, so each layer counts by its parameters over ||c - x||². Where c is pruned, only the elements that it kept tell,
+and if all of them are alike in x and y, c came from y if it has y's zeros without exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineage.family import FamilyMeasures, LayerKind
+from lineage.pruned import LOST_ROUNDING, lost_mass
+
+# (largest ulp)² / 12 over the square of the value that is rounded, by `FamilyMeasures.form`: bf16, fp16.
+ROUNDING = np.array([2.0**-14 / 12, 2.0**-20 / 12])
+_NOTHING = 1e-11  # of a squared norm: two sums of squares in float64 are equal
+_EVEN = 1e-9
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The copies among some members, by positions in the family."""
+
+    source: dict[int, int]  # of every copy
+    pruned: frozenset[int]  # copies that have more zeros than their source
+
+    def of(self, member: int) -> list[int]:
+        """The copies of a source, ascending."""
+        return sorted(copy for copy, source in self.source.items() if source == member)
+
+
+def copies(measures: FamilyMeasures, members: Sequence[int]) -> Copies:
+    """Find the casts and the pruned copies among members of one cluster (no two of them exact duplicates)."""
+    chosen = list(members)
+    made = _made_from(measures, chosen)
+    if not made.any():
+        return Copies({}, frozenset())
+    sources = np.flatnonzero(~made.any(axis=1))
+    squared = _sum_squared(measures, chosen)
+    zeros = _trunk_zeros(measures, chosen)
+    source: dict[int, int] = {}
+    for copy in np.flatnonzero(made.any(axis=1)):
+        candidates = sources[made[copy, sources]]
+        if len(candidates):
+            source[chosen[copy]] = chosen[candidates[np.argmin(squared[copy, candidates])]]
+    place = {member: index for index, member in enumerate(chosen)}
+    pruned = frozenset(copy for copy, origin in source.items() if zeros[place[copy]] > zeros[place[origin]])
+    return Copies(source, pruned)
+
+
+def _made_from(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.bool_]:
+    """(n, n): whether the first can be a copy of the second: coarser, and not farther than rounding and pruning go."""
+    zeros = _trunk_zeros(measures, chosen)
+    forms, alike = np.zeros(len(chosen)), np.ones((len(chosen),) * 2, dtype=bool)
+    moved = np.zeros_like(alike)
+    for layer in _trunk(measures):
+        here = measures.count[layer, chosen] > 0
+        squared = measures.squared_distance[layer][np.ix_(chosen, chosen)]
+        lost = lost_mass(measures, int(layer), chosen)
+        norms = np.nan_to_num(measures.squared_norm[layer, chosen])
+        allowed = np.broadcast_to(_NOTHING * norms, alike.shape)
+        own = measures.form[layer, chosen].astype(np.int64)
+        forms += np.where(here, own, 0)
+        floor = ROUNDING[np.clip(own, 0, len(ROUNDING) - 1)]
+        coarse = (own[:, None] >= 0) & (own[:, None] < own[None, :])
+        allowed = np.where(coarse, floor[:, None] * norms[None, :], allowed)
+        left = squared
+        if lost is not None:  # less what the source alone has
+            left, allowed = squared - lost.T, np.maximum(allowed, LOST_ROUNDING * lost.T)
+        with np.errstate(invalid="ignore"):
+            alike &= np.where(here[:, None] & here, left <= allowed, here[:, None] == here)
+            moved |= squared > 0
+    more_zeros, coarser = zeros[:, None] - zeros, forms[None, :] - forms[:, None]
+    kept = zeros < measures.count[np.ix_(_trunk(measures), chosen)].sum(axis=0)
+    made: NDArray[np.bool_] = (
+        alike & moved & (more_zeros >= 0) & (coarser >= 0) & ((more_zeros > 0) | (coarser > 0)) & kept[:, None]
+    )
+    return made
+
+
+def stand_ins(measures: FamilyMeasures, sources: Sequence[int], found: Copies) -> NDArray[np.int64]:
+    """(n, n) positions in the family: [c, x] is who of x and x's copies source c would be joined to."""
+    chosen = list(sources)
+    place = {member: index for index, member in enumerate(chosen)}
+    speaks = np.tile(np.array(chosen, dtype=np.int64), (len(chosen), 1))
+    for source in sorted(set(found.source.values())):
+        family = [source, *found.of(source)]
+        distance, slack, kept_zeros = _weighed(measures, chosen, family)
+        clear = distance + slack
+        clear[0] = distance[0]
+        nearest = clear.argmin(axis=0)
+        even = distance <= distance[0] * (1 + _EVEN) + slack
+        for index, copy in enumerate(family):
+            if copy in found.pruned:
+                nearest = np.where((nearest == 0) & even[index] & kept_zeros[index], index, nearest)
+        own = place[source]
+        speaks[:, own] = np.array(family)[nearest]
+        speaks[own, own] = source
+    return speaks
+
+
+def _weighed(
+    measures: FamilyMeasures, chosen: list[int], family: list[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """(f, n) squared distances of a source (first) and its copies from others, their rounding, and who keeps all zeros.
+
+    Over elements that the other has, and over layers by their parameters over the squared distance from the source.
+    """
+    distance = np.zeros((len(family), len(chosen)))
+    slack, misses = np.zeros_like(distance), np.zeros_like(distance)
+    sparse = np.zeros(len(chosen), dtype=bool)
+    told = [at for at, layer in enumerate(measures.layers) if layer.kind in (LayerKind.TRUNK, LayerKind.VECTOR)]
+    for layer in told:
+        squared = measures.squared_distance[layer][np.ix_(family, chosen)]
+        rounding = np.zeros(len(chosen))
+        if measures.lost is not None:
+            lost = np.nan_to_num(measures.lost[layer].astype(np.float64))
+            squared = np.maximum(squared - lost[np.ix_(family, chosen)], 0.0)
+            rounding = LOST_ROUNDING * lost[family[0], chosen]
+            misses += lost[np.ix_(chosen, family)].T
+            sparse |= measures.zeros[layer, chosen] > 0
+        if np.isnan(squared[:, measures.count[layer, chosen] > 0]).any():
+            continue
+        squared = np.nan_to_num(squared)
+        norm = float(measures.squared_norm[layer, family[0]])
+        weight = measures.layers[layer].size / np.maximum(squared[0], max(_EVEN * norm, 1e-300))
+        distance += squared * weight
+        slack += 2 * rounding * weight
+    return distance, slack, (misses == 0) & sparse
+
+
+def _trunk(measures: FamilyMeasures) -> list[int]:
+    return [at for at, layer in enumerate(measures.layers) if layer.kind is LayerKind.TRUNK]
+
+
+def _trunk_zeros(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = measures.zeros[np.ix_(_trunk(measures), chosen)].sum(axis=0)
+    return found
+
+
+def _sum_squared(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.float64]:
+    found = np.zeros((len(chosen),) * 2)
+    for layer in _trunk(measures):
+        found += np.nan_to_num(measures.squared_distance[layer][np.ix_(chosen, chosen)])
+    return found

@@ -1,0 +1,103 @@
+"""Distances of pruned members: taken over the elements that are zero in neither of the two.
+
+Pruning adds to every distance the mass of what it removed, alike for near and far, and drowns the steps of training.
+`FamilyMeasures.lost` has that mass: lost[l, i, j] is the sum of x_i² over the elements where x_j is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from lineage.family import FamilyMeasures, LayerKind
+
+SPARSE = 0.2  # share of zeros in a layer from which on it counts as pruned; int8 rounds 1 % and more to zero
+FEWEST_COMMON = 0.1
+LOST_ROUNDING = 2e-7  # of a lost mass, which is stored in single precision
+
+
+@dataclass(frozen=True)
+class CommonElements:
+    """Of one layer, for each pair of n members: over the elements that are zero in neither; (n, n) and symmetric."""
+
+    squared_distance: NDArray[np.float64]
+    elements: NDArray[np.float64]  # their number, estimated where both are sparse
+
+
+def lost_mass(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> NDArray[np.float64] | None:
+    """(n, n): sums of x_i² over the elements where x_j is 0; None where no member's layer is sparse, or unmeasured."""
+    here = list(chosen)
+    count = measures.count[layer, here]
+    if measures.lost is None or not (measures.zeros[layer, here] > SPARSE * count).any():
+        return None
+    mass: NDArray[np.float64] = np.nan_to_num(measures.lost[layer][np.ix_(here, here)].astype(np.float64), nan=0.0)
+    return mass
+
+
+def zero_share(measures: FamilyMeasures, chosen: Sequence[int]) -> NDArray[np.float64]:
+    """(n,) share of zeros in the trunk of each."""
+    trunk = [at for at, layer in enumerate(measures.layers) if layer.kind is LayerKind.TRUNK]
+    rows = np.ix_(trunk, list(chosen))
+    share: NDArray[np.float64] = measures.zeros[rows].sum(axis=0) / np.maximum(measures.count[rows].sum(axis=0), 1)
+    return share
+
+
+def common_elements(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> CommonElements:
+    """The layer's squared distances between `chosen` over common elements, and how many those are."""
+    here = list(chosen)
+    squared = measures.squared_distance[layer][np.ix_(here, here)]
+    count = measures.count[layer, here].astype(np.float64)
+    lost = lost_mass(measures, layer, here)
+    if lost is None:
+        return CommonElements(squared, np.minimum(count[:, None], count[None, :]))
+    norms = np.nan_to_num(measures.squared_norm[layer, here])
+    kept = squared - lost - lost.T
+    kept = np.where((lost + lost.T > 0) & (kept < LOST_ROUNDING * (lost + lost.T)), 0.0, kept)
+    zeros = measures.zeros[layer, here]
+    return CommonElements(np.where(np.isnan(squared), np.nan, kept), _common_number(count, zeros, norms, lost))
+
+
+def _common_number(
+    count: NDArray[np.float64], zeros: NDArray[np.int64], norms: NDArray[np.float64], lost: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n, n) how many elements are zero in neither.
+
+    Those that the sparser of two keeps and the other has lost lie just above its threshold, so their number is the
+    lost mass over the squared threshold. That is read off the kept mass, taking weights for normal.
+    """
+    kept = count - zeros
+    share = zeros / np.maximum(count, 1.0)
+    threshold = _threshold_share(share) * norms / np.maximum(kept, 1.0)
+    flips = np.divide(
+        lost, threshold[:, None], out=np.zeros_like(lost), where=((share > SPARSE) & (threshold > 0))[:, None]
+    )
+    seen = kept[:, None] - np.minimum(flips, zeros[None, :])  # from the side of the first
+    sparser = kept[:, None] - kept[None, :]
+    number = np.where(sparser < 0, seen, np.where(sparser > 0, seen.T, (seen + seen.T) / 2))
+    return np.maximum(number, FEWEST_COMMON * np.minimum(kept[:, None], kept[None, :]))
+
+
+def _threshold_share(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared threshold over the mean square of what is kept, where this share of normal values is cut off."""
+    share = np.clip(share, 1e-6, 1 - 1e-6)
+    threshold = norm.ppf(0.5 + share / 2)
+    found: NDArray[np.float64] = threshold**2 / (1 + 2 * threshold * norm.pdf(threshold) / (1 - share))
+    return found
+
+
+def forgiven_mass(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> NDArray[np.float64] | None:
+    """(n, n) symmetric: what the denser of two has where the sparser is zero; None where no member is sparse.
+
+    What the sparser has and the denser lacks is not forgiven: strangers pruned to few elements share hardly any, and
+    must not seem alike for those few.
+    """
+    lost = lost_mass(measures, layer, chosen)
+    if lost is None:
+        return None
+    zeros = measures.zeros[layer, list(chosen)]
+    sparser = zeros[:, None] - zeros[None, :]
+    return np.where(sparser > 0, lost.T, np.where(sparser < 0, lost, np.maximum(lost, lost.T)))

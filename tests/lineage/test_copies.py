@@ -1,0 +1,129 @@
+"""Casts and pruned copies stand with what they were made from, and their children with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import builders
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lineage.copies import copies
+from lineage.family import FamilyMeasures, Layer, LayerKind
+from lineage.skeleton import skeleton
+
+Model = dict[str, NDArray[np.float64]]
+
+LAYERS = (
+    *(Layer(name, (48, 64), LayerKind.TRUNK) for name in ("q", "k", "v")),
+    Layer("bias", (64,), LayerKind.VECTOR),
+)
+FORMS = {torch.bfloat16: 0, torch.float16: 1, torch.float32: 2}
+
+
+def root(rng: np.random.Generator) -> Model:
+    return {layer.name: rng.normal(size=layer.shape).astype(np.float32).astype(np.float64) for layer in LAYERS}
+
+
+def child(rng: np.random.Generator, parent: Model, step: float = 0.05) -> Model:
+    moved = {name: tensor + step * rng.normal(size=tensor.shape) for name, tensor in parent.items()}
+    return {name: tensor.astype(np.float32).astype(np.float64) for name, tensor in moved.items()}
+
+
+def cast(model: Model, dtype: torch.dtype = torch.bfloat16) -> Model:
+    return {name: torch.from_numpy(tensor).to(dtype).double().numpy() for name, tensor in model.items()}
+
+
+def pruned(model: Model, share: float) -> Model:
+    def cut(tensor: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (
+            np.where(np.abs(tensor) <= np.quantile(np.abs(tensor), share), 0.0, tensor) if tensor.ndim > 1 else tensor
+        )
+
+    return {name: cut(tensor) for name, tensor in model.items()}
+
+
+def kept_pruned(rng: np.random.Generator, model: Model, step: float = 0.05) -> Model:
+    """Training that leaves pruned elements at zero."""
+    return {name: np.where(tensor == 0, 0.0, child(rng, model, step)[name]) for name, tensor in model.items()}
+
+
+def measured(models: list[Model]) -> FamilyMeasures:
+    found = builders.measured(models, LAYERS)
+    lost = np.array(
+        [[[(a[layer.name][b[layer.name] == 0] ** 2).sum() for b in models] for a in models] for layer in LAYERS]
+    )
+    form = np.array([[_form(model[layer.name]) for model in models] for layer in LAYERS])
+    unranked = np.full_like(found.rank, -1)
+    return replace(found, rank=unranked, lost=lost.astype(np.float32), form=form.astype(np.int8))
+
+
+def _form(tensor: NDArray[np.float64]) -> int:
+    exact = torch.from_numpy(tensor)
+    return next(form for dtype, form in FORMS.items() if torch.equal(exact.to(dtype).double(), exact))
+
+
+def edges_of(models: list[Model]) -> set[tuple[int, int]]:
+    return set(skeleton(measured(models), range(len(models))).outward(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cast_is_known_by_its_form_and_distance_and_a_fine_tune_stored_coarsely_is_none(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(0)
+    parent = root(rng)
+    found = copies(
+        measured([parent, cast(parent, dtype), cast(child(rng, parent), dtype), child(rng, parent)]), range(4)
+    )
+    assert found.source == {1: 0}
+    assert not found.pruned
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_pruned_copy_is_known_by_its_zeros_and_what_it_kept(share: float) -> None:
+    rng = np.random.default_rng(1)
+    parent = root(rng)
+    found = copies(measured([parent, pruned(parent, share), pruned(child(rng, parent), share)]), range(3))
+    assert found.source == {1: 0}
+    assert found.pruned == {1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_children_of_a_cast_are_told_from_children_of_its_source(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parent = root(rng)
+    coarse = cast(parent)
+    models = [parent, coarse, child(rng, parent, 0.01), child(rng, coarse, 0.01), cast(child(rng, coarse, 0.02))]
+    assert edges_of(models) == {(0, 1), (0, 2), (1, 3), (1, 4)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_casts_of_two_models_are_not_each_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parent = root(rng)
+    first = child(rng, parent, 0.02)
+    assert edges_of([parent, cast(parent), first, cast(first)]) == {(0, 1), (0, 2), (2, 3)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pruned_copy_keeps_its_own_children_and_no_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parent = root(rng)
+    sparse = pruned(parent, 0.8)
+    models = [
+        parent,
+        sparse,
+        child(rng, parent),
+        child(rng, sparse),  # trained on with all elements free
+        kept_pruned(rng, sparse),
+        pruned(child(rng, parent), 0.8),  # pruned after training: nearly the same zeros, but not all
+    ]
+    assert edges_of(models) == {(0, 1), (0, 2), (1, 3), (1, 4), (0, 5)}
+
+
+def test_without_forms_and_zeros_nobody_is_a_copy() -> None:
+    rng = np.random.default_rng(0)
+    parent = root(rng)
+    plain = builders.measured([parent, cast(parent), child(rng, parent)], LAYERS)
+    assert copies(plain, range(3)).source == {}

@@ -1,0 +1,55 @@
+"""Distances over what two pruned members both kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_copies import LAYERS, child, measured, pruned, root
+
+from lineage.cluster import clusters
+from lineage.pruned import common_elements, forgiven_mass, lost_mass
+from lineage.skeleton import skeleton
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_distance_and_number_of_common_elements_are_those_counted_directly(share: float) -> None:
+    rng = np.random.default_rng(0)
+    parent = root(rng)
+    models = [parent, pruned(child(rng, parent), share), pruned(child(rng, parent), share)]
+    common = common_elements(measured(models), 0, range(3))
+    for a in range(3):
+        for b in range(3):
+            one, other = models[a]["q"], models[b]["q"]
+            both = (one != 0) & (other != 0)
+            assert common.squared_distance[a, b] == pytest.approx(((one - other)[both] ** 2).sum(), rel=1e-3, abs=1e-3)
+            assert common.elements[a, b] == pytest.approx(both.sum(), rel=0.05)
+
+
+def test_dense_members_have_all_elements_in_common_and_lose_nothing() -> None:
+    rng = np.random.default_rng(0)
+    family = measured([root(rng), root(rng)])
+    assert lost_mass(family, 0, range(2)) is None
+    assert forgiven_mass(family, 0, range(2)) is None
+    common = common_elements(family, 0, range(2))
+    np.testing.assert_array_equal(common.squared_distance, family.squared_distance[0])
+    assert (common.elements == LAYERS[0].size).all()
+
+
+def test_a_model_pruned_to_a_hundredth_stays_in_its_tree_and_strangers_pruned_alike_do_not_join_it() -> None:
+    rng = np.random.default_rng(0)
+    parent, stranger = root(rng), root(rng)
+    models = [parent, pruned(child(rng, parent), 0.99), pruned(stranger, 0.99), pruned(root(rng), 0.99)]
+    assert clusters(measured(models)) == ((0, 1), (2,), (3,))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_trees_some_of_whose_members_were_pruned_are_recovered_exactly(seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    models, edges = [root(rng)], set()
+    for number in range(1, 9):
+        parent = int(rng.integers(number))
+        models.append(child(rng, models[parent], rng.uniform(0.05, 0.1)))
+        edges.add((parent, number))
+    stored = [pruned(model, share) if rng.random() < 0.5 else model for model in models]
+    assert set(skeleton(measured(stored), range(9)).edges) == edges
