@@ -96,7 +96,7 @@ def _ours(family: families.Family) -> Any:
     revisions = [Revision(number, name, source.details(name).sha) for number, name in enumerate(family.names)]
     reader: MemberReader[Any] = MemberReader(source, ())
     total = np.zeros((family.members, family.members))
-    with layer_stream(reader) as stream:
+    with layer_stream(reader, request=source.request_bytes) as stream:
         for layer, place in zip(family.layers, family.places, strict=True):
             reader.begin(revisions)
             places = [place] * family.members

@@ -126,7 +126,7 @@ def _measure(source: Any, family: families.Family, revisions: list[Revision], pr
     reader: MemberReader[Any] = MemberReader(source, ())
     members = range(len(revisions))
     sizes = buckets([layer.size for layer in family.layers])
-    with layer_stream(reader) as stream:
+    with layer_stream(reader, request=source.request_bytes) as stream:
         for layer, place, size in zip(family.layers, family.places, sizes, strict=True):
             reader.begin(revisions)
             tensors, shape = [place] * len(members), (layer.shape[0], layer.size // layer.shape[0])

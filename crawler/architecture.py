@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crawler import int8
 from crawler.safetensors_header import TensorSpec
 
 TRUNK, VECTOR, HEAD, BUFFER = "trunk", "vector", "head", "buffer"
@@ -74,6 +75,8 @@ class Architecture:
     kind: str  # "model", "adapter" (no family) or "unusable"
     tensors: tuple[CanonicalTensor, ...]  # ascending by canonical name; all of them, whatever the kind
     reason: str | None = None  # why it is unusable
+    culprit: str | None = None  # the tensor, by its name in the file, on account of which it is
+    beside: tuple[str, ...] = ()  # names in the file of what belongs to other tensors: scales of int8 weights
 
     @property
     def trunk(self) -> tuple[CanonicalTensor, ...]:
@@ -87,17 +90,20 @@ def architecture(
     """The architecture of a revision from its tensor specs (names unique) and its config.json, where it has one."""
     specs = sorted(specs, key=lambda spec: spec.name)
     names = canonical_names([spec.name for spec in specs], config)
+    packed = int8.scaled({spec.name: spec for spec in specs})
+    beside = tuple(sorted(name for companions in packed.values() for name in companions))
     tensors = [
-        CanonicalTensor(name, spec.name, spec.dtype, spec.shape, _kind(name, spec))
+        CanonicalTensor(name, spec.name, spec.dtype, spec.shape, _kind(name, spec, is_float=_is_float(spec, packed)))
         for name, spec in zip(names, specs, strict=True)
+        if spec.name not in beside
     ]
     if not any(tensor.kind == TRUNK for tensor in tensors):  # a network that is nothing but its head
         tensors = [_without_head(tensor) for tensor in tensors]
     tensors.sort(key=lambda tensor: tensor.name)
     if has_adapter_config or _mostly_adapter(specs):
-        return Architecture("adapter", tuple(tensors))
-    reason = _unusable(specs, tensors)
-    return Architecture("unusable" if reason else "model", tuple(tensors), reason)
+        return Architecture("adapter", tuple(tensors), beside=beside)
+    culprit, reason = _unusable(specs, tensors, beside) or (None, None)
+    return Architecture("unusable" if reason else "model", tuple(tensors), reason, culprit, beside)
 
 
 def canonical_names(names: list[str], config: Mapping[str, Any] | None = None) -> list[str]:
@@ -129,9 +135,13 @@ def _modern_norms(names: list[str]) -> list[str]:
     return renamed if len(set(renamed)) == len(set(names)) else names
 
 
-def _kind(name: str, spec: TensorSpec) -> str:
+def _is_float(spec: TensorSpec, packed: Container[str]) -> bool:
+    return spec.dtype in FLOATS | PACKED_FLOATS or spec.name in packed
+
+
+def _kind(name: str, spec: TensorSpec, *, is_float: bool) -> str:
     parts = name.split(".")
-    if _is_buffer(parts, spec):
+    if not is_float or _is_buffer(parts, spec):
         return BUFFER
     if _is_head(parts):
         return HEAD
@@ -139,9 +149,7 @@ def _kind(name: str, spec: TensorSpec) -> str:
 
 
 def _is_buffer(parts: list[str], spec: TensorSpec) -> bool:
-    if spec.dtype not in FLOATS | PACKED_FLOATS or 0 in spec.shape:
-        return True
-    if parts[-1] in _BUFFER_NAMES or "rotary_emb" in parts:
+    if 0 in spec.shape or parts[-1] in _BUFFER_NAMES or "rotary_emb" in parts:
         return True
     # GPT-2's causal mask is called attn.bias and is (1, 1, n, n)
     return parts[-1] == "bias" and len(spec.shape) >= 3 and spec.shape[-1] == spec.shape[-2]
@@ -166,17 +174,26 @@ def _mostly_adapter(specs: list[TensorSpec]) -> bool:
     return sum(bool(_ADAPTER_TENSOR.search(spec.name)) for spec in specs) * 2 > len(specs)
 
 
-def _unusable(specs: list[TensorSpec], tensors: list[CanonicalTensor]) -> str | None:
-    """Storage whose numbers must be unpacked or scaled before they are weights, which we cannot do yet."""
+def _unusable(
+    specs: list[TensorSpec], tensors: list[CanonicalTensor], beside: Container[str]
+) -> tuple[str | None, str] | None:
+    """Storage whose numbers must be unpacked or scaled before they are weights: the tensor, and what is wrong with it.
+
+    Of that kind we read int8 with a scale for each row, whose scales are `beside`.
+    """
+    known = {spec.name: spec for spec in specs}
     for spec in specs:
-        if suffix := _PACKED_SUFFIX.search(spec.name):
-            return f"{spec.name}: weights are stored quantised ({suffix[1]}), expected plain floating-point tensors"
+        if spec.name not in beside and (suffix := _PACKED_SUFFIX.search(spec.name)):
+            return spec.name, f"weights are stored quantised ({suffix[1]}), expected plain floating-point tensors"
         if spec.dtype in PACKED_FLOATS and len(spec.shape) >= 2:
-            return f"{spec.name}: weights are stored as {spec.dtype}, expected one of {', '.join(sorted(FLOATS))}"
-        if spec.dtype not in FLOATS and spec.name.endswith("weight") and len(spec.shape) >= 2 and 0 not in spec.shape:
-            return f"{spec.name}: weights are stored as {spec.dtype}, expected plain floating-point tensors"
+            return spec.name, f"weights are stored as {spec.dtype}, expected one of {', '.join(sorted(FLOATS))}"
+        if int8.is_packed(spec):
+            if wrong := int8.problem(spec, known):
+                return wrong
+        elif spec.dtype not in FLOATS and spec.name.endswith("weight") and len(spec.shape) >= 2 and 0 not in spec.shape:
+            return spec.name, f"weights are stored as {spec.dtype}, expected plain floating-point tensors"
     if not any(tensor.kind == TRUNK for tensor in tensors):
-        return "no floating-point tensor of two or more dimensions"
+        return None, "no floating-point tensor of two or more dimensions"
     return None
 
 

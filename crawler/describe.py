@@ -155,7 +155,8 @@ class Description:
         has_adapter = "adapter_config.json" in self._files
         found = architecture((spec for _, spec in joined.values()), self.config, has_adapter_config=has_adapter)
         if found.kind == "unusable":
-            raise TensorUnusable(found.reason or "", file=paths[0] if len(paths) == 1 else None)
+            file = paths[0] if len(paths) == 1 else None if found.culprit is None else joined[found.culprit][0]
+            raise TensorUnusable(found.reason or "", file=file, tensor=found.culprit)
         self.headers = headers
         self.architecture = found
         self.weights = "adapter" if found.kind == "adapter" else "safetensors"

@@ -52,6 +52,8 @@ class FolderSource:
         if not self._root.is_dir():
             raise SourceUnreachable(f"{self._root} is not a folder")
 
+    request_bytes = 1 << 18
+
     @property
     def name(self) -> str:
         """The folder's file: address."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-_MOST = 64  # files that are open at once, beside those that are being read
+_MOST = 256  # files that are open at once, beside those that are being read: a process may have 1,024 at least
 _SECONDS = 1.0  # afterwards a file is opened anew: it may have been replaced
 
 

@@ -124,7 +124,9 @@ class Part:
 
 
 class ByParts(ABC):
-    """What reads parts reads a single one the same way."""
+    """What reads parts over a network; a single one is read the same way."""
+
+    request_bytes = 4 << 20
 
     @abstractmethod
     def read_many(self, parts: Sequence[Wanted]) -> list[Failure | None]:
@@ -151,6 +153,10 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What identifies this source in the catalogue: an endpoint's address or a folder's file: address."""
+
+    @property
+    def request_bytes(self) -> int:
+        """The least that is worth a request of its own: less costs hardly less time."""
 
     def pages(self, query: Query, cursor: str | None = None, *, newest_first: bool = False) -> Iterator[Page]:
         """Pages of the listing from `cursor` on, in a stable order: by creation, or by last modification backwards."""

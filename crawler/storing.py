@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from crawler.architecture import BUFFER
 from crawler.declared import declared_parents
 from crawler.weights import likely_weights
 from db import catalogue, declared, failures
@@ -94,6 +95,11 @@ def store_description(session: Session, repository_id: int, details: Details, fo
                 )
                 for spec in header.specs
                 if spec.name in tensors
+            ]
+            specs += [
+                catalogue.Spec(spec.name, "", BUFFER, spec.dtype, spec.shape, spec.start, spec.stop)
+                for spec in header.specs
+                if spec.name in found.architecture.beside
             ]
             catalogue.store_layout(session, revision, path, specs)
     parents = declared_parents(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from db.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 
@@ -48,13 +49,15 @@ _MEMBER = select(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a revision keeps a layer."""
+    """Where a revision keeps a layer; of int8 by rows, also its scales and the byte that tells its order."""
 
     file: str
     name: str
     dtype: str
     start: int
     stop: int
+    scale: Place | None = None
+    order: Place | None = None
 
 
 def families(session: Session, source_id: int) -> list[Family]:
@@ -134,14 +137,16 @@ def sync_layers(
 ) -> list[FamilyLayer]:
     """Add the layers of these revisions that the family does not know yet; return all that they have, in order.
 
-    Empty tensors are left out, as there is nothing in them to measure, and those of other dtypes than `dtypes`. New
-    layers get as many buckets as `buckets` gives them, asked with the elements of each layer of the family.
+    Empty tensors are left out, as there is nothing in them to measure, those of other dtypes than `dtypes`, and what
+    belongs to other tensors. New layers get as many buckets as `buckets` gives them, asked with the elements of each
+    layer of the family.
     """
     query = (
         select(TensorSpecRow.layer, TensorSpecRow.shape, func.min(TensorSpecRow.kind))
         .join(File, File.layout_id == TensorSpecRow.layout_id)
         .join(Revision, Revision.id == File.revision_id)
-        .where(File.revision_id.in_(revisions), TensorSpecRow.dtype.in_(dtypes), text("0 <> ALL (tensor_specs.shape)"))
+        .where(File.revision_id.in_(revisions), TensorSpecRow.dtype.in_(dtypes))
+        .where(TensorSpecRow.layer != "", text("0 <> ALL (tensor_specs.shape)"))
         .group_by(TensorSpecRow.layer, TensorSpecRow.shape)
         .order_by(func.min(Revision.repository_id), func.min(File.path), func.min(TensorSpecRow.start))
     )
@@ -163,6 +168,31 @@ def sync_layers(
 
 def places(session: Session, layer: FamilyLayer, revisions: Sequence[int]) -> dict[int, Place]:
     """Where each of these revisions keeps a layer; those that lack it are left out."""
+    found = _places(session, revisions, TensorSpecRow.layer == layer.name, TensorSpecRow.shape == layer.shape)
+    places = dict(found)
+    packed = {revision: place for revision, place in places.items() if place.dtype == "I8"}
+    if packed:
+        names = {revision: companions(place.name) for revision, place in packed.items()}
+        wanted = {name for pair in names.values() for name in pair}
+        beside = {
+            (revision, place.name): place
+            for revision, place in _places(
+                session, list(packed), TensorSpecRow.layer == "", TensorSpecRow.name.in_(wanted)
+            )
+        }
+        for revision, place in packed.items():
+            scale, order = (beside.get((revision, name)) for name in names[revision])
+            places[revision] = replace(place, scale=scale, order=order)
+    return places
+
+
+def companions(weight: str) -> tuple[str, str]:
+    """What the tensors beside an int8 weight are called: its rows' scales, and the order of its values."""
+    module = weight.removesuffix("weight")
+    return f"{module}SCB", f"{module}weight_format"
+
+
+def _places(session: Session, revisions: Sequence[int], *where: ColumnElement[bool]) -> Iterator[tuple[int, Place]]:
     query = (
         select(
             File.revision_id,
@@ -173,16 +203,10 @@ def places(session: Session, layer: FamilyLayer, revisions: Sequence[int]) -> di
             TensorSpecRow.stop,
         )
         .join(TensorSpecRow, TensorSpecRow.layout_id == File.layout_id)
-        .where(
-            File.revision_id.in_(revisions),
-            TensorSpecRow.layer == layer.name,
-            TensorSpecRow.shape == layer.shape,
-        )
+        .where(File.revision_id.in_(revisions), *where)
     )
-    return {
-        revision: Place(file, name, dtype, start, stop)
-        for revision, file, name, dtype, start, stop in session.execute(query)
-    }
+    for revision, file, name, dtype, start, stop in session.execute(query):
+        yield revision, Place(file, name, dtype, start, stop)
 
 
 def measured_layers(session: Session, batch_id: int) -> set[int]:

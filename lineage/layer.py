@@ -13,8 +13,8 @@ from lineage import moments, pairs, slope
 from lineage.block import Found, Work, scratch_bytes
 from lineage.digest import Digest, Hashes, hash_part
 from lineage.family import Layer, LayerKind
-from lineage.stream import STRIDE, LayerStream, StoredTensor, block_elements
-from lineage.whole import Kept, equal_shares, itemsize, ranks
+from lineage.stream import STRIDE, LayerStream, StoredTensor
+from lineage.whole import Kept, itemsize, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,9 +88,9 @@ def measure_layer(  # what is measured, of what, and within what
     total = _Total(tensors, members)
     for group in _groups(stream, tensors, members, memory):
         _pass(stream, layer, tensors, group, total, [one for one in (whole, seen) if one is not None], memory)
-    if stream.held > memory // _LITTLE:
+    if whole is not None and stream.held > memory // _LITTLE:
         stream.release()  # its memory is wanted for what follows
-    return _collect(stream, layer.size, total, whole=whole, seen=seen, dtypes=[tensor.dtype for tensor in tensors])
+    return _collect(stream, layer.size, total, whole=whole, seen=seen, forms=[tensor.form for tensor in tensors])
 
 
 class _Sums:
@@ -143,7 +143,7 @@ def _pass(  # what is passed, and what it is added to
     rows = np.array(group)
     new = rows[rows < total.members]
     work = Work(len(rows), len(new), stream.device)
-    digests = [Digest(tensors[row].dtype) for row in new]
+    digests = [Digest(tensors[row].form) for row in new]
     summed, sums = moments.nothing(len(new)), _Sums(len(new), len(rows))
     centres: Centres | None = None
     strayed = False
@@ -164,7 +164,8 @@ def _pass(  # what is passed, and what it is added to
 
         return measured
 
-    step = _step(tensors, rows, stream, _for_blocks(memory))
+    room = _for_blocks(memory) - stream.threads * scratch_bytes(len(rows))
+    step = stream.step([tensors[row] for row in rows], layer.size, room)
     start = 0
     for found in stream.each([tensors[row] for row in rows], layer.size, step, plan, order=rows.tolist()):
         count = min(step, layer.size - start)
@@ -182,19 +183,13 @@ def _pass(  # what is passed, and what it is added to
         total.digests[row], total.form[row] = one.value(), one.forms[0]
 
 
-def _step(tensors: Sequence[StoredTensor], rows: NDArray[np.intp], stream: LayerStream, memory: int) -> int:
-    """Elements of each model in a block: what is left of the memory when every thread has its scratch."""
-    each = sum(tensors[row].itemsize for row in rows) * stream.in_flight
-    return block_elements(each, memory - stream.threads * scratch_bytes(len(rows)))
-
-
 def _groups(stream: LayerStream, tensors: Sequence[StoredTensor], members: int, memory: int) -> Iterator[list[int]]:
     """The models that are in memory together, in one pass or several: every new one meets every other in one of them.
 
     Where all have room for blocks worth reading, there is one group. Where not, models are cut into sets of which two
     have room, and every two of them are a group.
     """
-    everyone = sorted(range(len(tensors)), key=lambda row: (row >= members, tensors[row].dtype, row))
+    everyone = sorted(range(len(tensors)), key=lambda row: (row >= members, tensors[row].form, row))
     each = max(tensor.itemsize for tensor in tensors) * STRIDE * stream.in_flight
     each += scratch_bytes(len(everyone)) // len(everyone) * stream.threads
     together = max(2, min(_for_blocks(memory) // each, math.isqrt(memory // 8 // _BYTES_PER_PAIR)))
@@ -226,24 +221,24 @@ def _collect(
     *,
     whole: Kept | None,
     seen: Kept | None,
-    dtypes: list[str],
+    forms: list[str],
 ) -> LayerMeasures:
     members, bad = total.members, total.bad
     distances = _clean(total.distances, bad)
     slopes = np.full(distances.shape, np.nan, dtype=np.float32)
     equal = slopes.copy()
     if seen is not None:
-        slopes = slope.evidence(seen.values, members, stream.map).numpy().astype(np.float32)
+        evidence, equal = slope.evidence(seen.values, members, stream.map)
+        slopes = evidence.astype(np.float32)
         slopes[bad[:members], :] = np.nan
         slopes[:, bad] = np.nan
         slopes[distances == 0] = np.nan
-        equal = equal_shares(seen.values, members)
         equal[bad[:members], :] = np.nan
         equal[:, bad] = np.nan
     columns = {name: np.where(bad[:members], np.nan, column) for name, column in total.columns.items()}
     rank = np.full(distances.shape, -1, dtype=np.int16)
     if whole is not None:
-        rank = ranks(whole.values, distances, columns["squared_norm"], dtypes)
+        rank = ranks(whole.values, distances, columns["squared_norm"], forms, stream.steps)
     rank[distances == 0] = 0
     lost, lost_of = _losses(total, columns["squared_norm"])
     return LayerMeasures(
@@ -259,7 +254,7 @@ def _collect(
         equal=equal,
         slope=slopes,
         rank=rank,
-        unusable=dict.fromkeys(np.flatnonzero(bad).tolist(), _UNUSABLE),
+        unusable={index: stream.refused.get(index, _UNUSABLE) for index in np.flatnonzero(bad).tolist()},
     )
 
 
@@ -287,16 +282,15 @@ def _measure_buffer(
     stream: LayerStream, layer: Layer, tensors: Sequence[StoredTensor], members: int, memory: int
 ) -> LayerMeasures:
     """Of constant tables and integers only equality is asked: their values are hashed and nothing more."""
-    order = sorted(range(members), key=lambda row: (tensors[row].dtype, row))
-    digests = [Digest(tensors[row].dtype) for row in order]
+    order = sorted(range(members), key=lambda row: (tensors[row].form, row))
+    digests = [Digest(tensors[row].form) for row in order]
 
     def plan(_: Block | None) -> Callable[[Block], list[Hashes]]:
         forms = [one.forms for one in digests]
         return lambda block: [found for part in block.parts for found in hash_part(part, forms[part.rows])]
 
     new = [tensors[row] for row in order]
-    each = sum(tensor.itemsize for tensor in new) * stream.in_flight
-    step, start = block_elements(each, _for_blocks(memory)), 0
+    step, start = stream.step(new, layer.size, _for_blocks(memory)), 0
     for found in stream.each(new, layer.size, step, plan, order=order):
         count = min(step, layer.size - start)
         start += count
@@ -318,5 +312,5 @@ def _measure_buffer(
         equal=np.full(pairs_of, np.nan, dtype=np.float32),
         slope=np.full(pairs_of, np.nan, dtype=np.float32),
         rank=np.full(pairs_of, -1, dtype=np.int16),
-        unusable={},
+        unusable={row: why for row, why in stream.refused.items() if row < members},
     )

@@ -183,7 +183,7 @@ def _nearest(
     place = {revision: number for number, revision in enumerate([*new, *old])}
     estimated = Estimated(len(place))
     reader = MemberReader(source, ())
-    with layer_stream(reader, options.device) as stream:
+    with layer_stream(reader, options.device, request=source.request_bytes) as stream:
         for located in _located(engine, fresh, trunk, reader, options.memory):
             reader.begin([fresh.members[index] for index in located.having])
             row = located.row
@@ -257,7 +257,7 @@ def _measure_batch(
         options.probes,
         options.memory,
     )
-    with layer_stream(reader, options.device) as stream:
+    with layer_stream(reader, options.device, request=source.request_bytes) as stream:
         for number, layer in enumerate(layers):
             progress(Progress(family[1], batch.new, layer.name, number, len(layers)))
             if layer.id not in done:
@@ -352,7 +352,8 @@ def _measure_one(
 
 def _stored(place: measurements.Place) -> StoredTensor:
     assert place.dtype in DTYPES, place  # noqa: S101  # others were refused when the header was read
-    return StoredTensor(place.file, place.name, place.dtype, place.start, place.stop)
+    scale, order = (None if one is None else _stored(one) for one in (place.scale, place.order))
+    return StoredTensor(place.file, place.name, place.dtype, place.start, place.stop, scale, order)
 
 
 def _columns(

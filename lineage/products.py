@@ -104,9 +104,9 @@ def _add(
                 for other in range(models if row < members else members):
                     lost[other, row] += _squares_at(_row(values, size, other), _row(values, size, row), places[:none])
         _centre(values, size, of, root)
-        _multiply(values, size, gram)
+        multiply(values, size, gram)
         for row in range(members, models):
-            squares[row] += _dot(_row(values, size, row), _row(values, size, row))
+            squares[row] += dot(_row(values, size, row), _row(values, size, row))
     return zeros
 
 
@@ -176,7 +176,8 @@ def _subtract(values: Floats, other: Floats) -> None:
 
 
 @compiled
-def _dot(one: Floats, another: Floats) -> float:
+def dot(one: Floats, another: Floats) -> float:
+    """The inner product of two vectors."""
     total = 0.0
     for i in range(len(one)):
         total += one[i] * another[i]
@@ -184,41 +185,49 @@ def _dot(one: Floats, another: Floats) -> float:
 
 
 @compiled
-def _multiply(values: Floats, size: int, gram: Floats) -> None:
-    """Add inner products of the first rows with themselves and those behind, two by four at a time: from registers."""
+def multiply(values: Floats, size: int, gram: Floats) -> None:
+    """Add inner products of the first rows with themselves and those behind, three by four at a time: from registers.
+
+    Rows and columns that are left over are multiplied one by one.
+    """
     members, models = gram.shape
-    for row in range(0, members, 2):
-        next_row = min(row + 1, members - 1)
-        one, another = _row(values, size, row), _row(values, size, next_row)
+    found = np.empty((3, 4))
+    for row in range(0, members, 3):
+        rows = min(3, members - row)
         column = row
-        while column < models:
-            if column + 4 <= models:
-                found = _two_by_four(one, another, values[column * size : (column + 4) * size])
-                for i in range(4):
-                    gram[row, column + i] += found[i]
-                    if next_row > row:
-                        gram[next_row, column + i] += found[4 + i]
-                column += 4
-            else:
-                gram[row, column] += _dot(one, _row(values, size, column))
-                if next_row > row:
-                    gram[next_row, column] += _dot(another, _row(values, size, column))
-                column += 1
+        while rows == 3 and column + 4 <= models:
+            _thirdby_four(values[row * size : (row + 3) * size], values[column * size : (column + 4) * size], found)
+            gram[row : row + 3, column : column + 4] += found
+            column += 4
+        for one in range(row, row + rows):
+            for other in range(column, models):
+                gram[one, other] += dot(_row(values, size, one), _row(values, size, other))
 
 
 @compiled
-def _two_by_four(one: Floats, another: Floats, four: Floats) -> tuple[float, ...]:
-    size = len(one)
-    b0, b1, b2, b3 = four[:size], four[size : 2 * size], four[2 * size : 3 * size], four[3 * size :]
-    t0, t1, t2, t3, u0, u1, u2, u3 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(len(one)):
-        a, b = one[i], another[i]
-        t0 += a * b0[i]
-        t1 += a * b1[i]
-        t2 += a * b2[i]
-        t3 += a * b3[i]
-        u0 += b * b0[i]
-        u1 += b * b1[i]
-        u2 += b * b2[i]
-        u3 += b * b3[i]
-    return t0, t1, t2, t3, u0, u1, u2, u3
+def _thirdby_four(three: Floats, four: Floats, into: Floats) -> None:
+    size = len(three) // 3
+    a, b, c = three[:size], three[size : 2 * size], three[2 * size :]
+    w, x, y, z = four[:size], four[size : 2 * size], four[2 * size : 3 * size], four[3 * size :]
+    r0, r1, r2, r3, s0, s1, s2, s3, t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(size):
+        one, two, third = a[i], b[i], c[i]
+        value = w[i]
+        r0 += one * value
+        s0 += two * value
+        t0 += third * value
+        value = x[i]
+        r1 += one * value
+        s1 += two * value
+        t1 += third * value
+        value = y[i]
+        r2 += one * value
+        s2 += two * value
+        t2 += third * value
+        value = z[i]
+        r3 += one * value
+        s3 += two * value
+        t3 += third * value
+    into[0, 0], into[0, 1], into[0, 2], into[0, 3] = r0, r1, r2, r3
+    into[1, 0], into[1, 1], into[1, 2], into[1, 3] = s0, s1, s2, s3
+    into[2, 0], into[2, 1], into[2, 2], into[2, 3] = t0, t1, t2, t3

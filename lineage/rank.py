@@ -48,6 +48,7 @@ SIGNIFICAND = {
     "F8_E5M2": 2,
     "F8_E5M2FNUZ": 2,
 }
+INT8 = 6  # bits of an integer of 7 bits and a sign, the first not counted
 _COARSER = (7, 10, 23)  # bits of the formats that a wider one may hold a copy of
 _SMALLEST_EXPONENT = {"F16": -14, "F8_E4M3": -6, "F8_E4M3FNUZ": -7, "F8_E5M2": -14, "F8_E5M2FNUZ": -15}
 _AT_ONCE = 1 << 18  # elements: what is computed on the way stays small beside the matrix
@@ -118,14 +119,20 @@ def _squared_powers(bits: NDArray[np.int64], least: float) -> float:
     return total
 
 
-def numerical_rank(difference: torch.Tensor, error: float) -> int:
+def numerical_rank(difference: torch.Tensor, error: float | NDArray[np.float64]) -> int:
     """How many singular values of an (m, n) difference stand above elementwise noise of deviation `error`.
 
+    Where that is (m,), one for each row, rows are brought to one size first, so that the noise of none counts as rank.
     Above 128 (for matrices with more than 320 rows and columns) it is reported as full: min(m, n).
     """
     rows, columns = difference.shape
     if not difference.any():
         return 0
+    if isinstance(error, np.ndarray) and error.ndim:
+        scale = np.maximum(error, _LEAST * math.sqrt(np.vecdot(error, error) / rows))
+        if not scale.any():
+            scale = np.ones(rows)
+        difference, error = difference.double() / torch.from_numpy(scale)[:, None], float(error.any())
     noise = _MARGIN * error * (rows**0.5 + columns**0.5)
     values = _singular_values(difference.double())
     rank = int((values > max(noise, _RELATIVE * float(values.max()))).sum())
@@ -260,6 +267,11 @@ def _whitening(length: int, count: int) -> NDArray[np.float64]:
 def row_noise(powers: NDArray[np.float64], columns: int, bits: int) -> NDArray[np.float64]:
     """(m,) the rounding of rows whose elements' squared exponents are summed in `powers`."""
     return np.asarray(np.sqrt(powers / (12 * columns)) * 2.0**-bits)
+
+
+def step_noise(steps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(m,) the rounding of rows whose elements were rounded to whole steps of this size: step / sqrt(12)."""
+    return steps.astype(np.float64) / math.sqrt(12)
 
 
 def projected_rank(one: Projection, another: Projection, shape: tuple[int, int]) -> int:

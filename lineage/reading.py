@@ -42,6 +42,10 @@ Why_co = TypeVar("Why_co", bound=Unread, covariant=True)
 class ByteSource(Protocol[Why_co]):
     """What `crawler` sources offer."""
 
+    @property
+    def request_bytes(self) -> int:
+        """The least that is worth a request of its own."""
+
     def read_many(self, parts: Sequence[Part]) -> Sequence[Why_co | None]:
         """Fill the buffers; for each part, in order, why that failed, or None. One part's failure stops no other."""
 
@@ -85,7 +89,8 @@ class MemberReader(Generic[Why]):
         self._held.clear()
         wanted = [
             (who, tensor, Part(who.name, who.sha, tensor.file, tensor.start, _room(tensor)))
-            for who, tensor in tensors
+            for who, whole in tensors
+            for tensor in whole.pieces
             if who.revision_id not in self.lost
         ]
         found = self._source.read_many([part for _, _, part in wanted]) if wanted else []
@@ -111,7 +116,7 @@ class MemberReader(Generic[Why]):
 
 def held_bytes(tensors: Sequence[StoredTensor]) -> int | None:
     """What holding a layer takes in memory; None where a member's tensor is too large for that."""
-    sizes = [tensor.stop - tensor.start for tensor in tensors]
+    sizes = [piece.stop - piece.start for tensor in tensors for piece in tensor.pieces]
     return None if max(sizes, default=0) > SMALL else sum(sizes) + PER_TENSOR * len(sizes)
 
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from lineage import rank
 from lineage.decoding import rows_of
-from lineage.stream import LayerStream, Part, Result, StoredTensor, block_elements
+from lineage.stream import LayerStream, Part, Result, StoredTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -66,6 +66,7 @@ class LayerSketches:
         self._number = {model: number for number, model in enumerate(self._rolls)}
         self._begun: set[int] = set()
         self._done: set[int] = set()
+        self._steps: dict[int, NDArray[np.float32]] = {}
         self.counted = np.full((len(tensors), counting.size), np.nan)
         self._file = tempfile.TemporaryFile(dir=folder) if self._rolls else None  # noqa: SIM115  # closed by `close`
 
@@ -83,6 +84,11 @@ class LayerSketches:
         roll = self._rolls.get(model)
         if roll is None or model not in self._done or self._probes is None:
             return None
+        if model in self._steps:
+            noise = rank.step_noise(self._steps[model])
+            return rank.Projection(
+                partial(self._read, model), noise, self._probes.columns, self._probes.count, rank.INT8
+            )
         dtype = self.tensors[model].dtype
         bits = rank.significand(roll.mantissas, dtype) if dtype in rank.SIGNIFICAND else 0
         noise = rank.row_noise(roll.powers, self._probes.columns, bits)
@@ -118,11 +124,12 @@ class LayerSketches:
         for model, rows in piece.projected.items():
             self._write(model, self._rolls[model].take(rows))
 
-    def finish(self, models: set[int]) -> None:
-        """These models have passed whole."""
+    def finish(self, models: set[int], steps: Mapping[int, NDArray[np.float32]]) -> None:
+        """These models have passed whole; `steps` are those of the rows of models in int8."""
         for model in models & self._rolls.keys():
             self._write(model, self._rolls[model].last())
         self._done |= models
+        self._steps |= {model: steps[model] for model in models & steps.keys()}
 
     def _kept(self, model: int) -> np.dtype[Any]:
         return np.dtype(np.float64 if self.tensors[model].dtype == "F64" else np.float32)
@@ -219,14 +226,14 @@ class _Watched(LayerStream):
         for result, piece in self._stream.each(tensors, size, step, watched, order=order):
             self._sketches.take(piece)
             yield result
-        self._sketches.finish(wanted)
+        self._sketches.finish(wanted, self._stream.steps)
 
 
 def sketch_only(stream: LayerStream, sketches: LayerSketches, size: int, memory: int) -> None:
     """Let a layer of `size` elements of all the models pass, within `memory` bytes, for its sketches alone."""
     tensors = sketches.tensors
-    order = sorted(range(len(tensors)), key=lambda model: (tensors[model].dtype, model))
-    step = block_elements(sum(tensor.itemsize for tensor in tensors) * stream.in_flight, memory // 4)
+    order = sorted(range(len(tensors)), key=lambda model: (tensors[model].form, model))
+    step = stream.step(tensors, size, memory // 4)
     for _ in sketches.watch(stream).each(
         [tensors[model] for model in order], size, step, lambda _: lambda _: None, order=order
     ):

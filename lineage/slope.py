@@ -9,12 +9,14 @@ slopes, and the evidence that i is the parent of j is log(scatter(i on j) / scat
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from lineage.compiled import compiled
+from lineage.products import dot, multiply
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 WINDOW = 1 << 16  # elements of a layer that are looked at: cost and memory stay bounded for layers of any size
 _FEWEST_ROWS = 16
 _NO_SCATTER = 1e-13  # relative to the sum of products: below it the scatter is rounding
+_PARTS = 16  # of a window that are computed side by side
+_CACHED = 512  # elements of each model that are compared before the next are touched
 _TINY = float(np.finfo(np.float64).tiny)
 
 Mapped = Callable[[Callable[[int], None], int], object]
@@ -49,79 +53,114 @@ def window(rows: int, columns: int, elements: int = WINDOW) -> tuple[int, int, i
     return (first - first % wide if wide == columns else first), high, wide
 
 
-def evidence(values: torch.Tensor, members: int, mapped: Mapped = _one_by_one) -> torch.Tensor:
-    """(members, models) float64: [i, j] > 0 says that i is the parent of j.
+def evidence(values: torch.Tensor, members: int, mapped: Mapped = _one_by_one) -> tuple[Floats, NDArray[np.float32]]:
+    """(members, models) twice: [i, j] > 0 says that i is the parent of j; the share of elements that are equal.
 
     `values` is (models, rows, columns) float32 or float64; `members` come first among the models. NaN where a scatter
-    vanishes (equal tensors, a single row and column). `mapped` computes rows, perhaps several at once.
+    vanishes (equal tensors, a single row and column). `mapped` computes parts of the window, perhaps several at once.
     """
     windows = values.numpy()
-    models = len(windows)
-    of_rows, of_columns = np.empty((models, windows.shape[1])), np.empty((models, windows.shape[2]))
-    found = np.full((members, models), np.nan)
-
-    def squares(row: int) -> None:
-        _squares(windows[row], of_rows[row], of_columns[row])
-
-    def measure(row: int) -> None:
-        _compare(windows, row, of_rows, of_columns, found[row])
-
-    mapped(squares, models)
-    mapped(measure, members)
-    own = np.triu(found[:, :members], 1)
-    own = own - own.T
-    np.fill_diagonal(own, np.nan)
-    return torch.from_numpy(np.concatenate([own, found[:, members:]], axis=1))
+    of_rows = _summed(windows, members, mapped)
+    of_columns = _summed(np.ascontiguousarray(windows.transpose(0, 2, 1)), members, mapped)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # models that hold no numbers are among them
+        a_on_b, b_on_a = _scatters(of_rows) + _scatters(of_columns)
+        found = np.log(a_on_b / b_on_a)
+    found[~np.isfinite(found)] = np.nan
+    equal = _equal(windows.reshape(len(windows), -1), members, mapped)
+    own, same = np.triu(found[:, :members], 1), np.triu(equal[:, :members], 1)
+    found[:, :members], equal[:, :members] = own - own.T, same + same.T
+    np.fill_diagonal(found, np.nan)
+    np.fill_diagonal(equal, 1.0)
+    return found, equal
 
 
-@compiled
-def _squares(values: NDArray[Any], of_rows: Floats, of_columns: Floats) -> None:
-    """Write the squared norms of a window's rows and columns."""
-    of_columns[:] = 0.0
-    for row in range(len(values)):
-        here = values[row]
-        total = 0.0
-        for column in range(len(here)):
-            square = np.float64(here[column]) * np.float64(here[column])
-            total += square
-            of_columns[column] += square
-        of_rows[row] = max(total, _TINY)
-    for column in range(len(of_columns)):
-        of_columns[column] = max(of_columns[column], _TINY)
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Over lines r, of m members a with n models b: what scatters follow from."""
+
+    a_on_b: Floats  # (m, n) sum of <a_r, b_r>^2 / <b_r, b_r>
+    b_on_a: Floats  # (m, n) sum of <a_r, b_r>^2 / <a_r, a_r>
+    products: Floats  # (m, n) sum of <a_r, b_r>
+    squares: Floats  # (n,) sum of <b_r, b_r>
 
 
-@compiled
-def _compare(windows: NDArray[Any], row: int, of_rows: Floats, of_columns: Floats, found: Floats) -> None:
-    """Write the evidence for a model against all behind it."""
-    one = windows[row].astype(np.float64)
-    by_column = np.empty(one.shape[1])
-    by_row = np.empty(len(one))
-    for other in range(row + 1, len(windows)):
-        by_column[:] = 0.0
-        another = windows[other]
-        for line in range(len(one)):
-            a, b = one[line], another[line]
-            total = 0.0
-            for column in range(len(a)):
-                product = a[column] * np.float64(b[column])
-                total += product
-                by_column[column] += product
-            by_row[line] = total
-        here, there = _scatters(by_row, of_rows[row], of_rows[other])
-        here_too, there_too = _scatters(by_column, of_columns[row], of_columns[other])
-        if here + here_too > 0 and there + there_too > 0:
-            found[other] = np.log((here + here_too) / (there + there_too))
+def _summed(windows: NDArray[Any], members: int, mapped: Mapped) -> _Sums:
+    """Over the lines of (n, lines, length) windows, a part of them at a time."""
+    models, lines, _ = windows.shape
+    step = max(1, -(-lines // _PARTS))
+    parts = [(first, min(lines, first + step)) for first in range(0, lines, step)]
+    sums = np.zeros((len(parts), 3, members, models))
+    squares = np.zeros((len(parts), models))
+
+    def add(part: int) -> None:
+        first, stop = parts[part]
+        _add_lines(windows, first, stop, sums[part, 0], sums[part, 1], sums[part, 2], squares[part])
+
+    mapped(add, len(parts))
+    a_on_b, b_on_a, products = sums.sum(axis=0)
+    return _Sums(a_on_b, b_on_a, products, squares.sum(axis=0))
 
 
 @compiled
-def _scatters(products: Floats, of_a: Floats, of_b: Floats) -> tuple[float, float]:
-    """scatter(a on b) and scatter(b on a) from the rows' inner products and squared norms."""
-    a_on_b, b_on_a, total = 0.0, 0.0, 0.0
-    for i in range(len(products)):
-        squared = products[i] * products[i]
-        a_on_b += squared / of_b[i]
-        b_on_a += squared / of_a[i]
-        total += products[i]
-    here = a_on_b - total * total / of_b.sum()
-    there = b_on_a - total * total / of_a.sum()
-    return here if here > _NO_SCATTER * a_on_b else 0.0, there if there > _NO_SCATTER * b_on_a else 0.0
+def _add_lines(
+    windows: NDArray[Any],
+    first: int,
+    stop: int,
+    a_on_b: Floats,
+    b_on_a: Floats,
+    products: Floats,
+    of_all: Floats,
+) -> None:
+    members, models = products.shape
+    size = windows.shape[2]
+    values, gram, squares = np.empty(models * size), np.empty((members, models)), np.empty(models)
+    for line in range(first, stop):
+        for model in range(models):
+            here = values[model * size : (model + 1) * size]
+            here[:] = windows[model, line]
+            squares[model] = max(dot(here, here), _TINY)
+            of_all[model] += squares[model]
+        gram[:] = 0.0
+        multiply(values, size, gram)
+        for a in range(members):
+            for b in range(a + 1, models):
+                product = gram[a, b]
+                products[a, b] += product
+                a_on_b[a, b] += product * product / squares[b]
+                b_on_a[a, b] += product * product / squares[a]
+
+
+def _scatters(sums: _Sums) -> Floats:
+    """(2, m, n) scatter of a on b and of b on a: what one slope for all lines leaves unexplained."""
+    squared = sums.products**2
+    members = len(squared)
+    a_on_b = sums.a_on_b - squared / sums.squares[None, :]
+    b_on_a = sums.b_on_a - squared / sums.squares[:members, None]
+    a_on_b[a_on_b <= _NO_SCATTER * sums.a_on_b] = 0
+    b_on_a[b_on_a <= _NO_SCATTER * sums.b_on_a] = 0
+    return np.stack([a_on_b, b_on_a])
+
+
+def _equal(values: NDArray[Any], members: int, mapped: Mapped) -> NDArray[np.float32]:
+    """(m, n) the share of (n, elements) values that is equal; of the members among each other above the diagonal."""
+    models, elements = values.shape
+    step = max(1, -(-elements // _PARTS))
+    parts = [(first, min(elements, first + step)) for first in range(0, elements, step)]
+    counts = np.zeros((len(parts), members, models), dtype=np.int64)
+    mapped(lambda part: _count_equal(values, *parts[part], counts[part]), len(parts))
+    return np.asarray(counts.sum(axis=0) / max(1, elements), dtype=np.float32)
+
+
+@compiled
+def _count_equal(values: NDArray[Any], first: int, stop: int, counts: NDArray[np.int64]) -> None:
+    members, models = counts.shape
+    for start in range(first, stop, _CACHED):
+        end = min(stop, start + _CACHED)
+        for a in range(members):
+            one = values[a, start:end]
+            for b in range(a + 1, models):
+                another = values[b, start:end]
+                same = np.int32(0)
+                for i in range(len(one)):
+                    same += np.int32(one[i] == another[i])
+                counts[a, b] += same

@@ -12,12 +12,18 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import numpy as np
 import torch
+
+from lineage import scales
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 DTYPES = {
     "F64": torch.float64,
@@ -36,7 +42,10 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 STRIDE = 4096  # elements: blocks begin at multiples of it, so that whatever is done by strides knows no blocks
-_LARGEST_BLOCK = 1 << 18  # elements per model: what was read is still in the processor's cache when it is computed on
+_LARGEST_BLOCK = 1 << 20  # elements per model: larger ones make no request or step that is noticeably cheaper
+_SHARED_BLOCK = 1 << 18  # layers are not cut smaller for the threads' sake
+_CACHED_BLOCK = 1 << 23  # bytes of all models: what was read is still in the processor's cache when it is computed on
+_REQUEST = 1 << 16  # bytes: a local file is read as well in pieces of this size as in larger ones
 _READERS = 4
 _MOST_WORKERS = 8
 _AHEAD = 2  # blocks that are read or wait beside those that are computed on
@@ -46,18 +55,39 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a member keeps a layer: [start, stop) are absolute bytes of the file."""
+    """Where a member keeps a layer: [start, stop) are absolute bytes of the file.
+
+    Of int8 with a scale for each row (`lineage.scales`) the scales are kept in a tensor of their own, and in a third,
+    where there is one, a byte that is 0 where the values lie row by row.
+    """
 
     file: str
     name: str
     dtype: str
     start: int
     stop: int
+    scale: StoredTensor | None = None
+    order: StoredTensor | None = None
+
+    @property
+    def form(self) -> str:
+        """The type as which its values come in a block."""
+        return self.dtype if self.scale is None else scales.DECODED
 
     @property
     def itemsize(self) -> int:
-        """Bytes per element."""
+        """Bytes per element of a block."""
+        return DTYPES[self.form].itemsize
+
+    @property
+    def stored_itemsize(self) -> int:
+        """Bytes per element in the file."""
         return DTYPES[self.dtype].itemsize
+
+    @property
+    def pieces(self) -> tuple[StoredTensor, ...]:
+        """All that is read of it."""
+        return tuple(one for one in (self, self.scale, self.order) if one is not None)
 
 
 class Reader(Protocol):
@@ -73,7 +103,7 @@ class Part:
 
     rows: slice
     dtype: str
-    values: torch.Tensor  # (models of the part, elements of the block), as stored
+    values: torch.Tensor  # (models of the part, elements of the block), as stored; int8 with scales is decoded
 
 
 @dataclass(frozen=True)
@@ -92,29 +122,48 @@ class Block:
         return self.start + self.count
 
 
-def block_elements(bytes_per_element: int, memory: int) -> int:
-    """Elements of each model in a block, where one element of all models takes so many bytes: whole strides."""
-    fitting = min(_LARGEST_BLOCK, memory // max(1, bytes_per_element))
-    return max(STRIDE, fitting - fitting % STRIDE)
-
-
 class LayerStream:
-    """Blocks of one layer after another, over one set of threads and buffers."""
+    """Blocks of one layer after another, over one set of threads and buffers.
+
+    Of the layer that came last, `steps` are the steps of the rows of each member that stores it in int8, and `refused`
+    says of members why their scales are of no use; these are not read.
+    """
 
     def __init__(
-        self, read: Reader, readers: ThreadPoolExecutor, workers: ThreadPoolExecutor, threads: int, device: torch.device
+        self,
+        read: Reader,
+        readers: ThreadPoolExecutor,
+        workers: ThreadPoolExecutor,
+        threads: int,
+        device: torch.device,
+        request: int,
     ) -> None:
         self._read = read
         self._readers = readers
         self._workers = workers
         self._free: list[torch.Tensor] = []
+        self.steps: dict[int, NDArray[np.float32]] = {}
+        self.refused: dict[int, str] = {}
         self.device = device
         self.threads = threads
+        self.request = request
 
     @property
     def in_flight(self) -> int:
         """How many blocks are in memory at once."""
         return self.threads + _AHEAD
+
+    def step(self, tensors: Sequence[StoredTensor], size: int, memory: int) -> int:
+        """Elements of each model in a block of a layer of `size`, all blocks in flight within `memory`: whole strides.
+
+        Blocks are small for the processor's cache, but large enough for the source's requests, and there are enough of
+        them for all threads to have some.
+        """
+        each = max(1, sum(tensor.itemsize for tensor in tensors))
+        enough = max(_CACHED_BLOCK // each, self.request // min((tensor.itemsize for tensor in tensors), default=1))
+        shared = max(_SHARED_BLOCK, size // (2 * self.threads))
+        fitting = min(_LARGEST_BLOCK, enough, shared, memory // (each * self.in_flight))
+        return max(STRIDE, fitting - fitting % STRIDE)
 
     def each(
         self,
@@ -133,17 +182,17 @@ class LayerStream:
         """
         step = min(step, -(-size // STRIDE) * STRIDE)
         starts = iter(range(0, size, step) if size else ())
-        members = range(len(tensors)) if order is None else order
+        rows = self._rows(tensors, range(len(tensors)) if order is None else order, size)
         waiting: deque[_Turn] = deque()
         working: deque[tuple[Future[Result], torch.Tensor]] = deque()
         planned = False
         try:
             while True:
                 while len(waiting) + len(working) < self.in_flight and (start := next(starts, None)) is not None:
-                    waiting.append(self._begin(tensors, members, start, min(step, size - start), step))
+                    waiting.append(self._begin(rows, start, min(step, size - start), step))
                 if waiting and len(working) <= self.threads:
                     turn = waiting[0]
-                    work = plan(None if planned else turn.block())
+                    work = plan(None if planned else turn.block)
                     planned = True
                     working.append((self._workers.submit(turn.run, work), waiting.popleft().buffer))
                     continue
@@ -174,69 +223,134 @@ class LayerStream:
         """Give the buffers' memory back."""
         self._free.clear()
 
-    def _begin(
-        self, tensors: Sequence[StoredTensor], members: Sequence[int], start: int, count: int, step: int
-    ) -> _Turn:
+    def _rows(self, tensors: Sequence[StoredTensor], members: Sequence[int], size: int) -> list[_Row]:
+        """The rows of the blocks of a layer; their scales are read before any block."""
+        for member in members:
+            self.steps.pop(member, None)
+            self.refused.pop(member, None)
+        scaled = [(member, tensor) for member, tensor in zip(members, tensors, strict=True) if tensor.scale is not None]
+        for (member, _), found in zip(scaled, self._readers.map(lambda one: self._scales(*one), scaled), strict=True):
+            if isinstance(found, str):
+                self.refused[member] = found
+            elif found is not None:
+                self.steps[member] = found
+        return [
+            _Row(member, tensor, None if tensor.scale is None else self.steps.get(member), size)
+            for member, tensor in zip(members, tensors, strict=True)
+        ]
+
+    def _scales(self, member: int, tensor: StoredTensor) -> NDArray[np.float32] | str | None:
+        """The steps of the rows of an int8 tensor, or why there are none; None where they could not be read."""
+        if tensor.order is not None:
+            order = bytearray(1)
+            if not self._read(member, tensor.order, tensor.order.start, memoryview(order)):
+                return None
+            if order[0]:
+                return f"{tensor.order.name} is {order[0]}, expected 0: values that lie row by row"
+        assert tensor.scale is not None  # noqa: S101  # what has none is not asked for them
+        found = np.empty((tensor.scale.stop - tensor.scale.start) // tensor.scale.itemsize, dtype="<f4")
+        if not self._read(member, tensor.scale, tensor.scale.start, found.data.cast("B")):
+            return None
+        try:
+            return scales.steps(found)
+        except ValueError as error:
+            return f"{tensor.scale.name}: {error}"
+
+    def _begin(self, rows: Sequence[_Row], start: int, count: int, step: int) -> _Turn:
         """Let a block be read, into a buffer with room for `step` elements of each model."""
-        buffer = self._buffer(step * sum(tensor.itemsize for tensor in tensors))
+        buffer = self._buffer(step * sum(row.tensor.itemsize for row in rows))
         room = memoryview(buffer.numpy().data)
         wanted, at = [], 0
-        for member, tensor in zip(members, tensors, strict=True):
-            into = room[at : at + count * tensor.itemsize]
-            wanted.append((member, tensor, tensor.start + start * tensor.itemsize, into))
-            at += step * tensor.itemsize
+        for row in rows:
+            first, size = at + step * row.read_at, row.tensor.stored_itemsize
+            wanted.append((row, row.tensor.start + start * size, room[first : first + count * size]))
+            at += step * row.tensor.itemsize
         each = -(-len(wanted) // _READERS)  # as few tasks as keep all readers busy
         reads = [self._readers.submit(self._fill, wanted[at : at + each]) for at in range(0, len(wanted), each)]
-        return _Turn(start, count, step, tuple(tensor.dtype for tensor in tensors), buffer, tuple(reads))
+        return _Turn(start, count, step, tuple(rows), buffer, tuple(reads))
 
-    def _fill(self, wanted: Sequence[tuple[int, StoredTensor, int, memoryview]]) -> list[bool]:
-        return [self._read(*one) for one in wanted]
+    def _fill(self, wanted: Sequence[tuple[_Row, int, memoryview]]) -> list[bool]:
+        return [row.usable and self._read(row.member, row.tensor, start, into) for row, start, into in wanted]
 
     def _buffer(self, size: int) -> torch.Tensor:
         buffer = self._free.pop() if self._free else None
         if buffer is None or len(buffer) < size:
             # Pinned memory is what a device copies from without the processor's help.
-            buffer = torch.zeros(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+            buffer = torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         return buffer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A member's row of the blocks of a layer of `size` elements."""
+
+    member: int
+    tensor: StoredTensor
+    steps: NDArray[np.float32] | None  # of int8 with scales
+    size: int
+
+    @property
+    def usable(self) -> bool:
+        """Whether its values can be told once they are read."""
+        return self.tensor.scale is None or self.steps is not None
+
+    @property
+    def read_at(self) -> int:
+        """Where stored bytes begin in the row's room, in bytes per element: what is to be decoded lies at its end."""
+        return self.tensor.itemsize - self.tensor.stored_itemsize
+
+    def decode(self, room: torch.Tensor, step: int, start: int, count: int) -> None:
+        """Decode what was read of elements [start, start + count) into a room for `step` elements."""
+        if self.steps is not None:
+            first = step * self.read_at
+            stored = room[first : first + count].view(torch.int8).numpy().copy()
+            columns = self.size // len(self.steps)
+            scales.decode(stored, start, columns, self.steps, room.view(torch.float32).numpy()[:count])
+
+
+@dataclass(frozen=True, eq=False)
 class _Turn:
     """A block that is being read."""
 
     start: int
     count: int
     step: int
-    dtypes: tuple[str, ...]
+    rows: tuple[_Row, ...]
     buffer: torch.Tensor
     reads: tuple[Future[list[bool]], ...]
 
+    @cached_property
     def block(self) -> Block:
-        """The block, once it was read."""
+        """The block, once it was read: decoded in the room that it was read into, hence once."""
         parts, at, row = [], 0, 0
         done = [one for read in self.reads for one in read.result()]
         unread = tuple(row for row, read in enumerate(done) if not read)
-        while row < len(self.dtypes):
-            dtype, first = self.dtypes[row], row
-            while row < len(self.dtypes) and self.dtypes[row] == dtype:
-                row += 1
-            size = (row - first) * self.step * DTYPES[dtype].itemsize
-            values = self.buffer[at : at + size].view(DTYPES[dtype]).view(row - first, self.step)[:, : self.count]
+        while row < len(self.rows):
+            form, first, begin = self.rows[row].tensor.form, row, at
+            while row < len(self.rows) and self.rows[row].tensor.form == form:
+                stop = at + self.step * self.rows[row].tensor.itemsize
+                if done[row]:
+                    self.rows[row].decode(self.buffer[at:stop], self.step, self.start, self.count)
+                row, at = row + 1, stop
+            values = self.buffer[begin:at].view(DTYPES[form]).view(row - first, self.step)[:, : self.count]
             for missing in unread:
                 if first <= missing < row:
                     values[missing - first].view(torch.uint8).zero_()
-            parts.append(Part(slice(first, row), dtype, values))
-            at += size
-        return Block(self.start, self.count, len(self.dtypes), tuple(parts), unread)
+            parts.append(Part(slice(first, row), form, values))
+        return Block(self.start, self.count, len(self.rows), tuple(parts), unread)
 
     def run(self, work: Callable[[Block], Result]) -> Result:
         """What `work` makes of the block."""
-        return work(self.block())
+        return work(self.block)
 
 
 @contextmanager
-def layer_stream(read: Reader, device: str = "cpu", threads: int | None = None) -> Iterator[LayerStream]:
+def layer_stream(
+    read: Reader, device: str = "cpu", threads: int | None = None, request: int = _REQUEST
+) -> Iterator[LayerStream]:
     """A stream that reads and computes with threads of its own; `threads` compute (default: one per core, at most 8).
+
+    `request` is the least that is read at once of a model, in bytes, where its layer and the memory are large enough.
 
     torch computes with one thread in each of them: its own threads wait for each other, and on cores that others use
     too, chunked kernels were seen 10 to 100 times slower with two than with one.
@@ -247,7 +361,7 @@ def layer_stream(read: Reader, device: str = "cpu", threads: int | None = None) 
     readers = ThreadPoolExecutor(_READERS, thread_name_prefix="layer-reader")
     workers = ThreadPoolExecutor(threads, "layer-worker", initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield LayerStream(read, readers, workers, threads, torch.device(device))
+        yield LayerStream(read, readers, workers, threads, torch.device(device), request)
     finally:
         readers.shutdown(cancel_futures=True)
         workers.shutdown(cancel_futures=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from lineage import rank
-from lineage.compiled import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,15 +45,23 @@ def itemsize(tensors: Sequence[StoredTensor]) -> int:
 
 
 def ranks(
-    values: torch.Tensor, distances: NDArray[np.float64], squared_norm: NDArray[np.float64], dtypes: list[str]
+    values: torch.Tensor,
+    distances: NDArray[np.float64],
+    squared_norm: NDArray[np.float64],
+    forms: Sequence[str],
+    steps: Mapping[int, NDArray[np.float32]],
 ) -> NDArray[np.int16]:
     """(m, n) ranks of the differences between each member and its nearest related models; -1 elsewhere.
 
-    `values` (n, rows, columns) are whole layers, `distances` (m, n) squared, `squared_norm` is (m,).
+    `values` (n, rows, columns) are whole layers, `distances` (m, n) squared, `squared_norm` is (m,). `steps` are those
+    of the rows (m,) of models that were rounded to whole steps, by their number.
     """
     members, models = distances.shape
     found = np.full((members, models), -1, dtype=np.int16)
-    rounding = [rank.rounding(values[index], dtypes[index]) for index in range(models)]
+    rounding = [
+        rank.step_noise(steps[index]) if index in steps else rank.rounding(values[index], forms[index])
+        for index in range(models)
+    ]
     sketches = [rank.sketch(matrix) for matrix in values]
     shorter, longer = sorted(values.shape[1:])
     for member in range(members):
@@ -66,9 +72,9 @@ def ranks(
             if not 0 < distance <= _RELATED * 2 * squared_norm[member] or found[member, other] >= 0:
                 continue
             # Each was rounded for itself, but for a parent on its child's grid, of which this is on the safe side.
-            error = math.hypot(rounding[member], rounding[other])
+            error = np.hypot(rounding[member], rounding[other])
             one, another = sketches[member], sketches[other]
-            if one is not None and another is not None and rank.surely_full(one - another, longer, error):
+            if one is not None and another is not None and rank.surely_full(one - another, longer, error.max()):
                 found[member, other] = shorter
             else:
                 difference = values[member].to(torch.float64, copy=True)
@@ -77,27 +83,3 @@ def ranks(
             if other < members:
                 found[other, member] = found[member, other]
     return found
-
-
-def equal_shares(values: torch.Tensor, members: int) -> NDArray[np.float32]:
-    """(m, n) the share of the elements of (n, rows, columns) values that are equal in two models, the first m new."""
-    flat = values.reshape(len(values), -1).numpy()
-    found = np.zeros((members, len(flat)), dtype=np.float32)
-    if flat.shape[1]:
-        _count_equal(flat, found)
-        found /= flat.shape[1]
-    return found
-
-
-@compiled
-def _count_equal(values: NDArray[np.floating], found: NDArray[np.float32]) -> None:
-    for row in range(len(found)):
-        for other in range(len(values)):
-            if other < row:
-                found[row, other] = found[other, row]
-            else:
-                one, another = values[row], values[other]
-                count = np.int32(0)
-                for i in range(len(one)):
-                    count += np.int32(one[i] == another[i])
-                found[row, other] = count

@@ -130,7 +130,7 @@ class TensorSpecRow(Base):
     )
     layout_id: Mapped[int] = reference("layouts.id", primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
-    layer: Mapped[str]  # the canonical name, and what part of a network it is
+    layer: Mapped[str]  # the canonical name; empty of what belongs to another tensor, as the scales of int8 do
     kind: Mapped[str]
     dtype: Mapped[str]
     shape: Mapped[list[int]]

@@ -45,7 +45,7 @@ def test_descriptors_are_closed_when_they_are_one_too_many_but_not_while_they_ar
     files, opened = OpenFiles(), []
     (tmp_path / "0").write_bytes(b"first")
     with files.lent(0, opener(tmp_path / "0", opened)) as first:
-        for number in range(1, 200):
+        for number in range(1, 300):
             (tmp_path / str(number)).write_bytes(b"x")
             with files.lent(number, opener(tmp_path / str(number), opened)):
                 pass

@@ -67,7 +67,7 @@ FAILURES: dict[str, tuple[str | None, str | None, str]] = {
     "bad/infinity": ("model.safetensors", "embed.weight", "NaN, infinity or numbers beyond"),
     "bad/huge": ("model.safetensors", "blocks.0.attention.weight", "beyond 1e60"),
     "bad/missing-shard": ("model-00002-of-00002.safetensors", None, "does not hold"),
-    "bad/int8": ("model.safetensors", None, "stored as I8"),
+    "bad/int8": ("model.safetensors", "blocks.0.attention.weight", "stored as I8"),
     "bad/index": ("model.safetensors.index.json", None, "not JSON"),
     "bad/nothing": (None, None, "holds no weights"),
     "bad/folder-for-a-file": (None, None, "holds no weights"),

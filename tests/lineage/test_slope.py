@@ -14,7 +14,7 @@ from lineage import slope
 
 
 def evidence(models: NDArray[np.float64], members: int | None = None) -> NDArray[np.float64]:
-    return slope.evidence(torch.from_numpy(models), len(models) if members is None else members).numpy()
+    return slope.evidence(torch.from_numpy(models), len(models) if members is None else members)[0]
 
 
 def lineage(rng: np.random.Generator, rows: int, columns: int, members: int) -> NDArray[np.float64]:
@@ -80,3 +80,12 @@ def test_a_window_lies_within_its_layer_and_its_bounds(rows: int, columns: int, 
         assert (first, high, wide) == (0, rows, columns)
     elif wide == columns:
         assert first % columns == 0
+
+
+@pytest.mark.parametrize("rows", [1, 4, 7])
+def test_the_share_of_equal_elements_is_counted(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    models = rng.integers(0, 3, (5, rows, 6)).astype(np.float32)
+    _, equal = slope.evidence(torch.from_numpy(models), 3)
+    expected = (models[:3, None] == models[None]).mean(axis=(2, 3))
+    np.testing.assert_allclose(equal, expected, rtol=1e-6)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lineage import decoding
-from lineage.stream import DTYPES, STRIDE, Block, StoredTensor, block_elements, layer_stream
+from lineage.stream import DTYPES, STRIDE, Block, StoredTensor, layer_stream
 
 SIZES = st.sampled_from([1, 7, STRIDE - 1, STRIDE, STRIDE + 1, 5 * STRIDE + 13])
 
@@ -124,11 +124,13 @@ def test_the_plan_sees_the_first_block_and_afterwards_all_results_that_were_give
     assert [known for _, known in shown] == [0, 0, 0, *range(1, 10)]
 
 
-@given(each=st.integers(1, 1 << 20), memory=st.integers(-(1 << 20), 1 << 33))
-def test_a_block_is_whole_strides_and_no_more_than_the_memory(each: int, memory: int) -> None:
-    elements = block_elements(each, memory)
-    assert elements % STRIDE == 0
-    assert elements == STRIDE or elements * each <= memory
+@given(models=st.integers(1, 2_000), memory=st.integers(-(1 << 20), 1 << 33), request=st.integers(1, 1 << 24))
+def test_a_block_is_whole_strides_and_no_more_than_the_memory(models: int, memory: int, request: int) -> None:
+    tensors = [StoredTensor("f", "w", "F16", 0, 2 << 30)] * models
+    with layer_stream(builders.Memory([]), request=request) as stream:
+        elements = stream.step(tensors, 1 << 30, memory)
+        assert elements % STRIDE == 0
+        assert elements == STRIDE or elements * 2 * models * stream.in_flight <= memory
 
 
 def test_buffers_are_used_over_and_over() -> None:

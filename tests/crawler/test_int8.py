@@ -1,0 +1,87 @@
+"""Headers of int8 weights with their scales: layers under the names of their float sisters, or a reason why not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from crawler.architecture import Architecture, architecture
+from crawler.families import signature
+from crawler.safetensors_header import TensorSpec
+
+SIZES = {"I8": 1, "U8": 1, "F16": 2, "F32": 4, "I32": 4}
+Layout = dict[str, tuple[str, tuple[int, ...]]]
+
+PACKED: Layout = {
+    "vit.layer.0.query.weight": ("I8", (8, 6)),
+    "vit.layer.0.query.SCB": ("F32", (8,)),
+    "vit.layer.0.query.weight_format": ("U8", ()),
+    "vit.layer.0.query.bias": ("F16", (8,)),
+    "vit.embeddings.weight": ("F16", (4, 6)),
+    "classifier.weight": ("F16", (3, 6)),
+}
+FLOATS: Layout = {
+    name: ("F32", shape) for name, (_, shape) in PACKED.items() if not name.endswith(("SCB", "weight_format"))
+}
+
+
+def described(layout: Layout) -> Architecture:
+    return architecture(
+        TensorSpec(name, dtype, shape, 0, math.prod(shape) * SIZES[dtype]) for name, (dtype, shape) in layout.items()
+    )
+
+
+def test_an_int8_model_has_the_layers_of_its_float_sister() -> None:
+    one, other = described(PACKED), described(FLOATS)
+    assert (one.kind, other.kind) == ("model", "model")
+    assert signature(one.tensors) == signature(other.tensors)
+    assert [(tensor.name, tensor.kind) for tensor in one.tensors] == [
+        (tensor.name, tensor.kind) for tensor in other.tensors
+    ]
+    assert one.beside == ("vit.layer.0.query.SCB", "vit.layer.0.query.weight_format")
+    assert other.beside == ()
+
+
+def test_the_order_of_values_need_not_be_stored() -> None:
+    assert described({name: what for name, what in PACKED.items() if not name.endswith("format")}).kind == "model"
+
+
+@pytest.mark.parametrize(
+    ("changed", "culprit", "said"),
+    [
+        ({"vit.layer.0.query.SCB": None}, "weight", "without the scales of their rows (vit.layer.0.query.SCB)"),
+        ({"vit.layer.0.query.SCB": ("F32", (7,))}, "SCB", "holds F32 (7,), expected F32 (8,)"),
+        ({"vit.layer.0.query.SCB": ("F16", (8,))}, "SCB", "holds F16 (8,), expected F32 (8,)"),
+        ({"vit.layer.0.query.SCB": ("F32", (8, 1))}, "SCB", "expected F32 (8,)"),
+        ({"vit.layer.0.query.weight_format": ("U8", (2,))}, "weight_format", "expected a single U8"),
+        ({"vit.layer.0.query.weight": ("F16", (8, 6))}, "SCB", "quantised (SCB)"),
+        ({"vit.layer.0.key.weight": ("I8", (8, 6))}, "weight", "stored as I8"),
+    ],
+)
+def test_malformed_scales_are_named_with_what_was_expected(
+    changed: dict[str, tuple[str, tuple[int, ...]] | None], culprit: str, said: str
+) -> None:
+    layout = {name: what for name, what in {**PACKED, **changed}.items() if what is not None}
+    found = described(layout)
+    assert found.kind == "unusable"
+    assert said in (found.reason or "")
+    assert (found.culprit or "").endswith(f".{culprit}")
+    assert found.culprit in layout
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape"),
+    [
+        ("l.weight.absmax", "F32", (4,)),
+        ("l.weight.quant_map", "F32", (16,)),
+        ("l.weight.quant_state.bitsandbytes__nf4", "U8", (80,)),
+        ("l.qweight", "I32", (4, 4)),
+        ("l.weight_scale", "F32", (4, 1)),
+    ],
+)
+def test_other_packed_formats_are_refused_beside_int8_too(name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    found = described({**PACKED, name: (dtype, shape)})
+    assert found.kind == "unusable"
+    assert "stored quantised" in (found.reason or "")
+    assert found.culprit == name
