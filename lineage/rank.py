@@ -51,6 +51,7 @@ SIGNIFICAND = {
 INT8 = 6  # bits of an integer of 7 bits and a sign, the first not counted
 _COARSER = (7, 10, 23)  # bits of the formats that a wider one may hold a copy of
 _SMALLEST_EXPONENT = {"F16": -14, "F8_E4M3": -6, "F8_E4M3FNUZ": -7, "F8_E5M2": -14, "F8_E5M2FNUZ": -15}
+_FIRST_ROWS = 2  # times the probes: rows that are looked at before all are
 _AT_ONCE = 1 << 18  # elements: what is computed on the way stays small beside the matrix
 _MANTISSA = (1 << 52) - 1
 _EXPONENT = 0x7FF0_0000_0000_0000
@@ -282,8 +283,10 @@ def projected_rank(one: Projection, another: Projection, shape: tuple[int, int])
     """
     rows, probes = one.rows, one.probes
     squared = one.noise**2 + another.noise**2
+    if _shows_full(one, another, squared):
+        return min(shape)
     gram = np.zeros((probes, probes))
-    scale = _row_scale(one, another, squared)
+    scale = _row_scale(one, another, squared, rows)
     step = max(1, _AT_ONCE // probes)
     for first in range(0, rows, step):
         piece = one.read(first, first + step).astype(np.float64)
@@ -296,6 +299,31 @@ def projected_rank(one: Projection, another: Projection, shape: tuple[int, int])
     rank = int((values > max(noise, _RELATIVE * float(values.max()))).sum())
     alike = one.significand == another.significand and one.significand > 0
     return min(shape) if rank > told_apart(probes) or (rank == 0 and alike) else rank
+
+
+def _shows_full(one: Projection, another: Projection, squared: NDArray[np.float64]) -> bool:
+    """Whether the first rows alone show more rank than is told from full: so it is with most full fine-tunes.
+
+    If a principal submatrix is above a threshold in all directions, the whole has as many eigenvalues above it (by
+    interlacing), which a Cholesky decomposition tells for a small part of the cost of all eigenvalues. The
+    whitening is triangular, so that of the first probes needs no others.
+    """
+    enough, rows = told_apart(one.probes) + 1, min(one.rows, _FIRST_ROWS * one.probes)
+    if enough > min(rows, one.probes):
+        return False
+    scale = _row_scale(one, another, squared, rows)
+    piece = one.read(0, rows)[:, :enough].astype(np.float64)
+    piece -= another.read(0, rows)[:, :enough]
+    piece /= scale[:, None]
+    white = _whitening(one.columns, one.probes)[:enough, :enough]
+    whitened = white.T @ (piece.T @ piece) @ white
+    noise = _MARGIN * (rows**0.5 + enough**0.5) if squared.any() else 0.0
+    whitened.flat[:: enough + 1] -= max(noise**2, _RELATIVE**2 * float(np.trace(whitened)))
+    try:
+        np.linalg.cholesky(whitened)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def ranks(
@@ -332,13 +360,13 @@ def ranks(
 _MOST = int(np.iinfo(np.int16).max)
 
 
-def _row_scale(one: Projection, another: Projection, squared: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(m,) the deviation of the noise in each row: of the elements' rounding, and of keeping projections in float32."""
+def _row_scale(one: Projection, another: Projection, squared: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """(rows,) the deviation of the noise in each of the first rows: of the elements' rounding, and of projections'."""
     step = max(1, _AT_ONCE // one.probes)
-    total = squared.copy()
+    total = squared[:rows].copy()
     for kept in (one, another):
-        for first in range(0, kept.rows, step):
-            values = kept.read(first, first + step)
+        for first in range(0, rows, step):
+            values = kept.read(first, min(rows, first + step))
             if values.dtype == np.float32:
                 size = np.vecdot(values, values) / (kept.probes * kept.columns)
                 total[first : first + step] += size * _STORED**2
