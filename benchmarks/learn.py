@@ -1,13 +1,14 @@
 """Learns how to weigh the evidence of edges and of their direction, and says how well that works elsewhere.
 
-    python -m benchmarks.learn --learn DIR ... --report DIR ... [--write]
+    python -m benchmarks.learn --learn DIR ... --report DIR ... [--measures DIR] [--write]
 
 Each DIR is a zoo (`python -m benchmarks.zoo split ...`) with its truth.json. The weights maximise the likelihood of the
 true roots of the learning zoos' trees and of random connected parts of them, down to single edges, so that neither the
-shape of whole trees nor their number of children is learnt by heart. Skeletons are the true ones: only direction is
-asked. How likely an edge of an inferred skeleton is true, by its margin over the best pair that could replace it, is a
-logistic regression. What is reported on must not be learnt from; the same folder in both is refused. --write stores the
-weights, with their provenance, in lineage/learnt.json.
+shape of whole trees nor their number of children is learnt by heart; each zoo counts alike, however large. Skeletons
+are the true ones, casts and pruned copies in their sources' nodes: only direction is asked. How likely an edge of an
+inferred skeleton is true, by its margin over the best pair that could replace it, is a logistic regression. What is
+reported on must not be learnt from; the same folder in both is refused. --write stores the weights, with their
+provenance, in lineage/learnt.json; --measures keeps measures for the next time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,128 +25,197 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
-from benchmarks.measured import measure_folder, read_truth
-from lineage.cluster import THRESHOLD, trunk_sums
-from lineage.direction import SCORES, edge_scores, root_tree
+from benchmarks.recovery_zoos import Family, measured, open_zoo
+from lineage.calibration import calibration
+from lineage.cluster import duplicates
+from lineage.copies import copies, stand_ins
+from lineage.direction import SCORES, edge_scores
 from lineage.family import FamilyMeasures
 from lineage.learnt import FILE, learnt
 from lineage.recover import edge_margin
 from lineage.skeleton import skeleton
 from lineage.walk import outward, sides
 
-PARTS = 60  # random connected parts of each tree
-PENALTY = 0.02  # on the squared weights, per tree
+PARTS = 40  # random connected parts of each tree
+SMALL = 3  # edges, at most, of half of the parts
+PENALTY = 0.02  # on the squared weights
+Scores = Mapping[tuple[int, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class TrueTree:
-    """A true tree among a family's measures; edges are (parent, child)."""
+    """A true tree among a family's measures, or a connected part of it; edges are (parent, child)."""
 
     measures: FamilyMeasures
-    members: tuple[int, ...]
-    edges: tuple[tuple[int, int], ...]
     root: int
+    evidence: Scores  # of every edge, for its true direction
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """Its edges, nearest to the root first."""
+        return tuple(outward(self.root, list(self.evidence)))
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Its members, the root first."""
+        return (self.root, *(child for _, child in self.edges))
 
 
-def true_trees(folder: Path, data_dir: Path) -> list[TrueTree]:
-    """The trees of a zoo, without duplicates, as far as their models were measured."""
-    truth = read_truth(folder)
+def true_trees(models: Mapping[str, Mapping[str, Any]], families: Sequence[Family]) -> list[TrueTree]:
+    """The trees of a zoo, as far as their models were measured, without merges, duplicates and recognised copies."""
     trees = []
-    for measures, names in measure_folder(folder, data_dir):
+    for measures, names in families:
         place = {name: index for index, name in enumerate(names)}
         edges = [
             (place[parent], place[name])
             for name in names
-            if truth[name]["relation"] != "duplicate"
-            for parent in truth[name]["parents"]
-            if parent in place
+            if models[name]["relation"] not in ("duplicate", "merge")
+            for parent in models[name]["parents"]
+            if parent in place and models[parent]["relation"] != "merge"
         ]
-        children = {child for _, child in edges}
-        for root in sorted({parent for parent, _ in edges} - children):
-            mine = outward(root, edges)
-            members = (root, *(child for _, child in mine))
-            trees.append(TrueTree(measures, members, tuple(mine), root))
-    return trees
+        roots = sorted({parent for parent, _ in edges} - {child for _, child in edges})
+        trees += [_contracted(measures, root, outward(root, edges)) for root in roots]
+    return [tree for tree in trees if tree.evidence]
 
 
-def parts(tree: TrueTree, rng: np.random.Generator) -> list[TrueTree]:
+def _contracted(measures: FamilyMeasures, root: int, edges: Sequence[tuple[int, int]]) -> TrueTree:
+    """The tree with every copy in its source's node, as skeletons have it, and what its edges say."""
+    again = {one for group in duplicates(measures) for one in group[1:]}
+    members = [one for one in (root, *(child for _, child in edges)) if one not in again]
+    found = copies(measures, members)
+    node = {one: found.source.get(one, one) for one in (root, *(child for _, child in edges))}
+    joined = list(dict.fromkeys((node[a], node[b]) for a, b in edges if node[a] != node[b]))
+    inside = outward(node[root], joined)
+    sources = [node[root], *(child for _, child in inside)]
+    speaks = stand_ins(measures, sources, found) if found.source else None
+    known = {}
+    if speaks is not None:
+        at = {member: index for index, member in enumerate(sources)}
+        for a, b in [pair for edge in inside for pair in (edge, edge[::-1])]:
+            if speaks[at[a], at[b]] != b:
+                known[a, b] = int(speaks[at[a], at[b]])
+    return TrueTree(measures, node[root], edge_scores(measures, sources, inside, known))
+
+
+def part(tree: TrueTree, chosen: Sequence[tuple[int, int]]) -> TrueTree:
+    """The part of a tree that some connected edges make; what goes with their place in it is computed anew."""
+    children = {child for _, child in chosen}
+    root = next(parent for parent, _ in chosen if parent not in children)
+    members = (root, *(child for _, child in outward(root, chosen)))
+    evidence = {}
+    for edge, side in zip(chosen, sides(members, chosen), strict=True):
+        share = side.sum() / (len(members) - side.sum())
+        evidence[edge] = {**tree.evidence[edge], "side": float(np.log(share))}
+    return TrueTree(tree.measures, root, evidence)
+
+
+def parts(tree: TrueTree, rng: np.random.Generator, number: int = PARTS) -> list[TrueTree]:
     """The tree itself and random connected parts of it, of two members and more."""
-    found = [tree]
-    for _ in range(PARTS):
-        size = int(rng.integers(1, len(tree.edges) + 1))
-        chosen = [tree.edges[int(rng.integers(len(tree.edges)))]]
+    found, edges = [tree], tree.edges
+    for index in range(number):
+        size = int(rng.integers(1, (min(SMALL, len(edges)) if index % 2 else len(edges)) + 1))
+        chosen = [edges[int(rng.integers(len(edges)))]]
         while len(chosen) < size:
             inside = {node for edge in chosen for node in edge}
-            near = [edge for edge in tree.edges if edge not in chosen and inside & set(edge)]
+            near = [edge for edge in edges if edge not in chosen and inside & set(edge)]
             chosen.append(near[int(rng.integers(len(near)))])
-        children = {child for _, child in chosen}
-        root = next(parent for parent, _ in chosen if parent not in children)
-        members = tuple(sorted({node for edge in chosen for node in edge}))
-        found.append(TrueTree(tree.measures, members, tuple(chosen), root))
+        found.append(part(tree, chosen))
     return found
 
 
 def gains(tree: TrueTree) -> NDArray[np.float64]:
     """(members, scores): what each score adds to a member's being the root, the true root first and zero there."""
     table: dict[int, NDArray[np.float64]] = {tree.root: np.zeros(len(SCORES))}
-    by_edge = edge_scores(tree.measures, tree.members, tree.edges)
-    for parent, child in outward(tree.root, tree.edges):
-        table[child] = table[parent] - np.array([by_edge[parent, child][name] for name in SCORES])
-    return np.array([table[tree.root], *(row for member, row in table.items() if member != tree.root)])
+    for parent, child in tree.edges:
+        table[child] = table[parent] - np.array([tree.evidence[parent, child][name] for name in SCORES])
+    return np.array(list(table.values()))
 
 
-def learn(trees: Sequence[TrueTree], seed: int = 0) -> dict[str, float]:
-    """The weights under which the true roots of all parts are likeliest, none of them negative."""
+def learn(zoos: Sequence[Sequence[TrueTree]], seed: int = 0) -> dict[str, float]:
+    """The weights under which the true roots of all parts are likeliest, none of them negative; zoos count alike.
+
+    Stand-ins are rare and sure, so that likelihoods of roots hardly ask for them: they are counted.
+    """
     rng = np.random.default_rng(seed)
-    tables = [gains(part) for tree in trees for part in parts(tree, rng)]
+    tables = [[gains(one) for tree in trees for one in parts(tree, rng)] for trees in zoos]
 
     def loss(weights: NDArray[np.float64]) -> float:
         # The true root is the first row, with a gain of zero: its log-likelihood is minus the log-sum of all.
-        return float(np.mean([logsumexp(table @ weights) for table in tables])) + PENALTY * float(weights @ weights)
+        of_zoos = [np.mean([logsumexp(table @ weights) for table in zoo]) for zoo in tables]
+        return float(np.mean(of_zoos)) + PENALTY * float(weights @ weights)
 
-    found = minimize(loss, np.full(len(SCORES), 0.3), bounds=[(0.0, None)] * len(SCORES))
+    said = [scores["stand_in"] for trees in zoos for tree in trees for scores in tree.evidence.values()]
+    counted = float(np.log((sum(one > 0 for one in said) + 1) / (sum(one < 0 for one in said) + 1)))
+    bounds = [(counted, counted) if name == "stand_in" else (0.0, None) for name in SCORES]
+    found = minimize(loss, np.full(len(SCORES), 0.3), bounds=bounds)
     return {name: round(float(value), 4) for name, value in zip(SCORES, found.x, strict=True)}
 
 
 def margins(tree: TrueTree) -> list[tuple[float, bool]]:
     """The margin of every edge of the tree's inferred skeleton, and whether the edge is true."""
-    members = sorted(tree.members)
-    edges = skeleton(tree.measures, members).edges
-    squared = trunk_sums(tree.measures, members, related=THRESHOLD).squared_distance
+    found = skeleton(tree.measures, sorted(tree.members))
+    place = {member: index for index, member in enumerate(found.members)}
     true = {frozenset(edge) for edge in tree.edges}
     return [
-        (edge_margin(squared, side, members.index(edge[0]), members.index(edge[1]))[0], frozenset(edge) in true)
-        for edge, side in zip(edges, sides(members, edges), strict=True)
+        (edge_margin(found.squared, side, place[edge[0]], place[edge[1]])[0], frozenset(edge) in true)
+        for edge, side in zip(found.edges, sides(found.members, found.edges), strict=True)
     ]
 
 
-def learn_adjacency(found: Sequence[tuple[float, bool]]) -> dict[str, float]:
+def learn_adjacency(zoos: Sequence[Sequence[tuple[float, bool]]]) -> dict[str, float]:
     """Offset and slope of the log-odds that an edge is true, over its margin; the slope is not negative."""
-    margin = np.array([one for one, _ in found])
-    true = np.array([one for _, one in found], dtype=float)
+    margin = np.array([one for zoo in zoos for one, _ in zoo])
+    true = np.array([one for zoo in zoos for _, one in zoo], dtype=float)
+    share = np.array([1 / (len(zoos) * len(zoo)) for zoo in zoos for _ in zoo])
 
     def loss(weights: NDArray[np.float64]) -> float:
         logits = weights[0] + weights[1] * margin
-        return float(np.mean(np.logaddexp(0, logits) - true * logits)) + 1e-3 * float(weights @ weights)
+        return float(share @ (np.logaddexp(0, logits) - true * logits)) + 1e-3 * float(weights @ weights)
 
-    found_weights = minimize(loss, np.array([1.0, 1.0]), bounds=[(None, None), (0.0, None)]).x
-    return {"offset": round(float(found_weights[0]), 4), "slope": round(float(found_weights[1]), 4)}
+    found = minimize(loss, np.array([1.0, 1.0]), bounds=[(None, None), (0.0, None)]).x
+    return {"offset": round(float(found[0]), 4), "slope": round(float(found[1]), 4)}
 
 
-def root_accuracy(trees: Sequence[TrueTree], seed: int = 1) -> dict[str, float]:
-    """Share of roots found: of whole trees, of random parts, and of single edges (a coin gets one half)."""
+@dataclass(frozen=True)
+class Told:
+    """What weights make of known trees: of each edge, how likely its more likely direction is, and if that is true."""
+
+    probability: tuple[float, ...]
+    right: tuple[bool, ...]
+    roots: float  # share of roots found
+
+
+def told(trees: Sequence[TrueTree], weights: Mapping[str, float]) -> Told:
+    """Root and direct trees of known skeletons."""
+    probability, right, roots = [], [], []
+    vector = np.array([weights[name] for name in SCORES])
+    for tree in trees:
+        logits = gains(tree) @ vector
+        likely = np.exp(logits - logsumexp(logits))
+        roots.append(likely.argmax() == 0)
+        for side in sides(tree.members, tree.edges):
+            above = float(np.clip(likely[side].sum(), 0.0, 1.0))
+            probability.append(max(above, 1 - above))
+            right.append(above > 0.5)
+    return Told(tuple(probability), tuple(right), float(np.mean(roots)))
+
+
+def report(trees: Sequence[TrueTree], weights: Mapping[str, float], seed: int = 1) -> str:
+    """Of whole trees, random parts and single edges: roots found, directions right, their calibration error."""
     rng = np.random.default_rng(seed)
-    whole = [_found(tree) for tree in trees]
-    some = [_found(part) for tree in trees for part in parts(tree, rng)[1:]]
-    pairs = [_found(TrueTree(tree.measures, edge, (edge,), edge[0])) for tree in trees for edge in tree.edges]
-    return {"trees": float(np.mean(whole)), "parts": float(np.mean(some)), "single edges": float(np.mean(pairs))}
-
-
-def _found(tree: TrueTree) -> bool:
-    edges = [(min(edge), max(edge)) for edge in tree.edges]
-    return root_tree(tree.measures, sorted(tree.members), edges).root == tree.root
+    kinds = {
+        "trees": list(trees),
+        "parts": [one for tree in trees for one in parts(tree, rng)[1:]],
+        "pairs": [part(tree, [edge]) for tree in trees for edge in tree.edges],
+    }
+    lines = []
+    for name, some in kinds.items():
+        found = told(some, weights)
+        error = calibration(found.probability, found.right).error
+        lines.append(f"{name}: roots {found.roots:.3f}, edges {np.mean(found.right):.3f}, calibration {error:.3f}")
+    return "; ".join(lines)
 
 
 def main() -> int:
@@ -153,25 +223,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--learn", type=Path, nargs="*", default=[], help="zoos to learn from")
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="zoos to report on")
-    parser.add_argument("--data-dir", type=Path, help="keep the measures here; a scratch folder by default")
+    parser.add_argument("--measures", type=Path, help="keep the measures here; a scratch folder by default")
     parser.add_argument("--write", action="store_true", help="store the weights in lineage/learnt.json")
     arguments = parser.parse_args()
     if both := {path.resolve() for path in arguments.learn} & {path.resolve() for path in arguments.report}:
         parser.error(f"learnt from and reported on: {', '.join(map(str, both))}")
     with tempfile.TemporaryDirectory() as scratch:
-        data_dir = arguments.data_dir or Path(scratch)
+        cache = arguments.measures or Path(scratch)
+        weights = learnt().direction
+        adjacency = {"offset": learnt().adjacency_offset, "slope": learnt().adjacency_slope}
         if arguments.learn:
-            trees = [tree for folder in arguments.learn for tree in true_trees(folder, data_dir)]
-            weights = learn(trees)
-            adjacency = learn_adjacency([one for tree in trees for one in margins(tree)])
-            print(json.dumps({"direction": weights, "adjacency": adjacency}))
+            zoos = [_trees(folder, cache) for folder in arguments.learn]
+            weights = learn(zoos)
+            adjacency = learn_adjacency([[one for tree in trees for one in margins(tree)] for trees in zoos])
+            print(json.dumps({"direction": weights, "adjacency": adjacency}), flush=True)
             if arguments.write:
                 _write(weights, adjacency, [folder.name for folder in arguments.learn])
+        every: list[TrueTree] = []
+        edges: list[tuple[float, bool]] = []
         for folder in arguments.report:
-            trees = true_trees(folder, data_dir)
-            shares = ", ".join(f"{name} {share:.3f}" for name, share in root_accuracy(trees).items())
-            print(f"{folder.name}: {len(trees)} trees; roots found: {shares}")
+            trees = _trees(folder, cache)
+            every += trees
+            edges += [one for tree in trees for one in margins(tree)]
+            print(f"{folder.name}: {report(trees, weights)}", flush=True)
+        if every:
+            stated = expit(adjacency["offset"] + adjacency["slope"] * np.array([margin for margin, _ in edges]))
+            error = calibration(stated, np.array([true for _, true in edges])).error
+            print(f"all: {report(every, weights)}; adjacency: calibration {error:.3f}")
     return 0
+
+
+def _trees(folder: Path, cache: Path) -> list[TrueTree]:
+    zoo = open_zoo(folder)
+    return true_trees(zoo.models, measured(zoo, cache))
 
 
 def _write(weights: dict[str, float], adjacency: dict[str, float], zoos: Sequence[str]) -> None:

@@ -8,18 +8,23 @@ sign. The weights are learnt on zoos that are not reported on (benchmarks/learn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtr
 
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
 from lineage.walk import outward, sides
 
-SCORES = ("slope", "kurtosis", "norm", "vectors", "zeros", "side")
-_STEADIEST = 6.0
+SCORES = ("slope", "kurtosis", "norm", "vectors", "start", "zeros", "stand_in", "side")
+STEADIEST = 4.0  # standard deviations; beyond, layers are no longer independent witnesses
+ALONE = 0.5  # what one layer by itself says, of which nobody knows how steady it is
+UNLIKE = 0.1  # shares of zeros that differ by more make moments and slopes of two members incomparable
+
+StandIns = Mapping[tuple[int, int], int]  # as `lineage.skeleton.Skeleton.stand_in` has them
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,14 @@ def root_tree(
     members: Sequence[int],
     edges: Sequence[tuple[int, int]],
     prior: dict[int, float] | None = None,
+    stand_in: StandIns | None = None,
 ) -> Rooted:
     """Choose the root of the tree that `edges` make of `members` (positions in the family).
 
     `prior` adds evidence from outside of the weights to a member's being the root (log-odds); ties fall to the first.
+    `stand_in` names, by (c, x), the copy of x that c is joined to in x's place.
     """
-    evidence = edge_scores(measures, members, edges)
+    evidence = edge_scores(measures, members, edges, stand_in)
     weights = learnt().direction
     odds = {edge: sum(weights[name] * value for name, value in found.items()) for edge, found in evidence.items()}
     gains = _root_gains(members, odds)
@@ -55,16 +62,21 @@ def root_tree(
 
 
 def edge_scores(
-    measures: FamilyMeasures, members: Sequence[int], edges: Sequence[tuple[int, int]]
+    measures: FamilyMeasures,
+    members: Sequence[int],
+    edges: Sequence[tuple[int, int]],
+    stand_in: StandIns | None = None,
 ) -> dict[tuple[int, int], dict[str, float]]:
     """The scores of every edge (i, j) of the tree that `edges` make of `members`, for "i is the parent of j"."""
     return {
-        edge: scores(measures, edge, int(side.sum()), len(members))
+        edge: scores(measures, edge, int(side.sum()), len(members), stand_in)
         for edge, side in zip(edges, sides(members, edges), strict=True)
     }
 
 
-def scores(measures: FamilyMeasures, edge: tuple[int, int], side: int, members: int) -> dict[str, float]:
+def scores(
+    measures: FamilyMeasures, edge: tuple[int, int], side: int, members: int, stand_in: StandIns | None = None
+) -> dict[str, float]:
     """The scores of SCORES for "edge[0] is the parent of edge[1]"; 0 says nothing.
 
     `side` of the tree's members are on the side of edge[0] when the edge is cut: a root has many descendants.
@@ -73,44 +85,76 @@ def scores(measures: FamilyMeasures, edge: tuple[int, int], side: int, members: 
     moved = measures.squared_distance[:, i, j] > 0
     trunk = moved & _of_kind(measures, LayerKind.TRUNK)
     vectors = moved & _of_kind(measures, LayerKind.VECTOR)
+    alike = trunk & (np.abs(_zero_share(measures, j) - _zero_share(measures, i)) <= UNLIKE)
+    known = stand_in or {}
     return {
-        "slope": _steadiness(measures.slope[trunk, i, j].astype(np.float64)),
-        "kurtosis": _steadiness(_log_ratio(measures.kurtosis, trunk, i, j)),
-        "norm": _steadiness(_log_ratio(measures.squared_norm, trunk, j, i)),
-        "vectors": _steadiness(_log_ratio(measures.variance, vectors, j, i)),
-        "zeros": _zeros(measures, trunk, j) - _zeros(measures, trunk, i),
+        "slope": steadiness(measures.slope[alike, i, j].astype(np.float64)),
+        "kurtosis": steadiness(_log_ratio(measures.kurtosis[alike], i, j)),
+        "norm": steadiness(_log_ratio(measures.squared_norm[alike], j, i)),
+        "vectors": steadiness(_log_ratio(measures.variance[vectors], j, i)),
+        "start": steadiness(_log_ratio(_from_start(measures, vectors), j, i)),
+        "zeros": _zeros(measures, trunk, j, i),
+        "stand_in": float((j, i) in known) - float((i, j) in known),
         "side": float(np.log(side / (members - side))),
     }
+
+
+def steadiness(values: NDArray[np.float64]) -> float:
+    """How steadily layers speak for one direction, in standard deviations of a normal distribution, within +-4.
+
+    It is the t statistic of their mean, as the normal deviate that is as improbable: with few layers a large t is no
+    rarity. The size of an effect goes with the size of a fine-tune's step; whether layers agree on its sign does not.
+    """
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return ALONE * float(np.sign(known).sum())
+    error = known.std(ddof=1) / np.sqrt(len(known))
+    mean = float(known.mean())
+    if error == 0:
+        return float(np.sign(mean)) * STEADIEST
+    tail = float(stdtr(len(known) - 1, -abs(mean) / error))
+    return float(np.sign(mean)) * min(STEADIEST, -float(ndtri(tail)))
 
 
 def _of_kind(measures: FamilyMeasures, kind: LayerKind) -> NDArray[np.bool_]:
     return np.array([layer.kind is kind for layer in measures.layers], dtype=bool)
 
 
-def _log_ratio(values: NDArray[np.float64], layers: NDArray[np.bool_], above: int, below: int) -> NDArray[np.float64]:
+def _log_ratio(values: NDArray[np.float64], above: int, below: int) -> NDArray[np.float64]:
     """Per layer, how much larger a positive number is for one member than for the other."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio: NDArray[np.float64] = np.log(values[layers, above] / values[layers, below])
+        ratio: NDArray[np.float64] = np.log(values[:, above] / values[:, below])
     return ratio
 
 
-def _steadiness(values: NDArray[np.float64]) -> float:
-    """How steadily layers speak for one direction: their mean over its standard error, within +-6.
+def _from_start(measures: FamilyMeasures, layers: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(layers, N) mean squared distance of vectors from their initialisation: scales begin at 1, biases at 0.
 
-    The size of an effect goes with the size of a fine-tune's step; whether layers agree on its sign does not.
+    A vector whose mean is above a half is taken for a scale. A child has been trained for longer than its parent
+    (Neural Phylogeny Detection); of vectors, other than of matrices, the initialisation is known.
     """
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
-        return float(np.sign(known).sum())
-    error = known.std(ddof=1) / np.sqrt(len(known))
-    mean = known.mean()
-    return float(np.clip(mean / error, -_STEADIEST, _STEADIEST)) if error > 0 else float(np.sign(mean)) * _STEADIEST
+    spread = measures.variance[layers]
+    mean = np.sqrt(np.maximum(measures.squared_norm[layers] / np.maximum(measures.count[layers], 1) - spread, 0.0))
+    start: NDArray[np.float64] = spread + (mean - (mean > _SCALE)) ** 2
+    return start
 
 
-def _zeros(measures: FamilyMeasures, layers: NDArray[np.bool_], member: int) -> float:
-    """Share of zeros: pruning is not undone by training on, unless it is meant to be."""
-    count = measures.count[layers, member].sum()
-    return float(measures.zeros[layers, member].sum() / count) if count else 0.0
+_SCALE = 0.5
+
+
+def _zero_share(measures: FamilyMeasures, member: int) -> NDArray[np.float64]:
+    """(L,) shares of zeros in the layers of a member."""
+    share: NDArray[np.float64] = measures.zeros[:, member] / np.maximum(measures.count[:, member], 1)
+    return share
+
+
+def _zeros(measures: FamilyMeasures, layers: NDArray[np.bool_], more: int, fewer: int) -> float:
+    """By how much the share of zeros differs, where it does by more than quantising makes: pruning is seldom undone."""
+    here, other = (
+        measures.zeros[layers, member].sum() / max(1, measures.count[layers, member].sum()) for member in (more, fewer)
+    )
+    differ = float(here - other)
+    return differ if abs(differ) > UNLIKE else 0.0
 
 
 def _root_gains(members: Sequence[int], odds: dict[tuple[int, int], float]) -> dict[int, float]:

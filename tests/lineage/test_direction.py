@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.direction import SCORES, root_tree, scores
+from lineage.direction import ALONE, SCORES, STEADIEST, root_tree, scores, steadiness
 from lineage.family import FamilyMeasures, Layer, LayerKind
 from lineage.learnt import learnt
 from lineage.walk import outward, sides
@@ -97,8 +97,52 @@ def test_layers_that_did_not_move_say_nothing() -> None:
     still = measures.squared_distance.copy()
     still[1:] = 0
     seen = scores(replace(measures, squared_distance=still), (0, 1), 1, 2)
-    assert seen["slope"] == np.sign(measures.slope[0, 0, 1])
+    assert seen["slope"] == ALONE * np.sign(measures.slope[0, 0, 1])
     assert seen["vectors"] == 0.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-5, 5).filter(lambda value: abs(value) > 1e-3), min_size=1, max_size=30))
+def test_steadiness_is_odd_and_bounded(values: list[float]) -> None:
+    seen = steadiness(np.array(values))
+    assert abs(seen) <= STEADIEST
+    assert steadiness(-np.array(values)) == pytest.approx(-seen)
+
+
+def test_few_layers_that_agree_say_less_than_many() -> None:
+    layers = np.tile([0.9, 1.1], 20)
+    assert 0 < steadiness(layers[:1]) < steadiness(layers[:2]) < steadiness(layers[:4]) < steadiness(layers)
+
+
+def test_moments_and_slopes_of_a_pruned_and_a_dense_member_are_not_compared() -> None:
+    measures = random_measures(5, 2)
+    pruned = measures.zeros.copy()
+    pruned[:, 1] = measures.count[:, 1] * 9 // 10
+    seen = scores(replace(measures, zeros=pruned), (0, 1), 1, 2)
+    assert seen["slope"] == seen["kurtosis"] == seen["norm"] == 0
+    assert seen["zeros"] > 0.5
+    assert seen["vectors"] != 0
+
+
+def test_who_was_made_from_a_copy_of_a_member_is_its_descendant() -> None:
+    measures = random_measures(6, 3)
+    found = root_tree(measures, [0, 1], [(0, 1)], stand_in={(1, 0): 2})
+    without = root_tree(measures, [0, 1], [(0, 1)])
+    assert found.evidence[0, 1]["stand_in"] == 1.0
+    assert found.probabilities[0] > without.probabilities[0]
+    both = root_tree(measures, [0, 1], [(0, 1)], stand_in={(1, 0): 2, (0, 1): 2})
+    assert both.probabilities == without.probabilities
+
+
+def test_distance_from_where_training_starts_tells_a_scale_from_a_bias() -> None:
+    layers = (Layer("w", (9, 8), LayerKind.TRUNK), Layer("scale", (9,), LayerKind.VECTOR))
+    rng = np.random.default_rng(7)
+    near = {"w": rng.normal(size=(9, 8)), "scale": np.full(9, 0.98)}
+    far = {"w": rng.normal(size=(9, 8)), "scale": np.full(9, 0.8)}
+    measures = builders.measured([near, far], layers)
+    assert scores(measures, (0, 1), 1, 2)["start"] > 0
+    biases = builders.measured([{**near, "scale": np.full(9, 0.1)}, {**far, "scale": np.full(9, 0.3)}], layers)
+    assert scores(biases, (0, 1), 1, 2)["start"] > 0
 
 
 def test_every_score_has_a_learnt_weight() -> None:
