@@ -1,135 +1,171 @@
 """How much of the truth is recovered from weights, on zoos of known lineage.
 
-    python -m benchmarks.recovery DIR ...
+    python -m benchmarks.recovery ZOO ...                          zoos that are there, each a folder with truth.json
+    python -m benchmarks.recovery --grow ft resnet --seeds 2 3     train these splits with these seeds first
+    python -m benchmarks.recovery ZOO ... --write                  put the tables and plots into BENCHMARKS.md
 
-Each DIR is a zoo with its truth.json, and must not be one that anything was learnt from (lineage/learnt.json names
-those). For each: true edges found with and without direction, roots beside the chance of a random root, clusters
-(adjusted Rand index, their number not given), false parents, and the decided edges; for our method, for the paper's
-with both of its distances, and for our skeletons with the true roots, which is the ceiling of any choice of direction.
+For each split and seed: true edges found with and without direction beside what random roots would find, roots, trees
+(adjusted Rand index, their number not given), parents given to strangers and to children whose parent is not there,
+decided edges, merges with their weights, groups of copies, and how well stated probabilities hold. For our method, for
+the paper's with both of its distances, for spanning trees rooted by kurtosis, and for our skeletons with the true
+roots, which is the ceiling of any choice of direction.
+
+Zoos that anything was tuned on (seed 1, and what lineage/learnt.json names) are reported apart; --untuned refuses them.
+Measures are kept in a folder, so that a run that was stopped goes on where it was; so do zoos that are being grown.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measured import measure_folder, read_truth
-from lineage.evaluate import Score, score
-from lineage.family import FamilyMeasures
+from benchmarks.families import machine
+from benchmarks.recovery_plots import draw
+from benchmarks.recovery_report import between_markers, document
+from benchmarks.recovery_scores import Result, results, scores
+from benchmarks.recovery_zoos import Zoo, grown, measured, open_zoo
+from benchmarks.zoo.splits import SPLITS
 from lineage.learnt import learnt
-from lineage.mother import Metric
-from lineage.recover import Parameters, heritage
-from lineage.trees import Heritage, InferredEdge
-from lineage.walk import outward
 
-METHODS = {
-    "recover": Parameters(),
-    "mother": Parameters(method="mother"),
-    "mother, low-rank": Parameters(method="mother", metric=Metric.LOW_RANK.value),
-}
-Family = tuple[FamilyMeasures, tuple[str, ...]]
+__all__ = ["main", "scores"]
+PAGE = Path("BENCHMARKS.md")
+PLOTS = Path("benchmarks/plots")
+_EXAMPLES = """
+examples:
+  python -m benchmarks.zoo split ft --seed 2 --out /tmp/zoos/ft-2 && python -m benchmarks.recovery /tmp/zoos/ft-2
+  python -m benchmarks.recovery --grow ft mixed resnet --seeds 2 3 4 --zoos /tmp/zoos --store /tmp/zoos/.store --jobs 2
+  python -m benchmarks.recovery /tmp/zoos/*-[2-9] --keep /tmp/measures --untuned --write
+  python -m benchmarks.zoo split --help                            says what the splits are
+A split of five trees trains in minutes; --trees 3 --branch 3 makes smaller ones. Small zoos say little about the second
+digit: give several seeds, whose spread is then shown.
+"""
 
 
-def scores(families: list[Family], models: dict[str, dict[str, Any]]) -> dict[str, Score]:
-    """The score of every method on the measured families of one zoo."""
-    placed = {name for _, names in families for name in names}
-    truth = {name: [one for one in models[name]["parents"] if one in placed] for name in placed}
-    found = {}
-    for method, parameters in METHODS.items():
-        answers = [(heritage(measures, parameters), measures, names) for measures, names in families]
-        found[method] = _scored(answers, truth)
-        if method == "recover":
-            rooted = [(_with_true_roots(one, m, names, truth), m, names) for one, m, names in answers]
-            found["recover, true roots"] = _scored(rooted, truth)
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    top = argparse.ArgumentParser(
+        prog="python -m benchmarks.recovery",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("folders", type=Path, nargs="*", metavar="ZOO", help="folders of finished zoos")
+    growing = top.add_argument_group("zoos to grow where they are missing")
+    growing.add_argument("--grow", nargs="+", default=[], metavar="SPLIT", choices=SPLITS, help="splits by name")
+    growing.add_argument("--seeds", type=int, nargs="+", default=[2], help="a zoo of each split and seed (2)")
+    growing.add_argument("--zoos", type=Path, default=Path("build/zoos"), help="where they belong (build/zoos)")
+    growing.add_argument("--store", type=Path, help="keep trained networks here, for zoos that share them")
+    growing.add_argument("--jobs", type=int, default=1, help="networks trained at a time (1)")
+    for name in ("trees", "branch", "depth"):
+        growing.add_argument(f"--{name}", type=int, help=f"{name} of each zoo instead of the split's own")
+    top.add_argument("--keep", type=Path, help="keep measures in this folder (default: they are made anew)")
+    top.add_argument("--untuned", action="store_true", help="refuse zoos that anything was tuned on")
+    top.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    top.add_argument("--write", action="store_true", help=f"write tables into {PAGE} and plots into {PLOTS}")
+    top.add_argument("--page", type=Path, default=PAGE, help=argparse.SUPPRESS)
+    top.add_argument("--plots", type=Path, default=PLOTS, help=argparse.SUPPRESS)
+    return top
+
+
+def chosen(asked: argparse.Namespace) -> list[Zoo]:
+    """The zoos asked for, grown where they are missing. Raises ValueError for what is none."""
+    zoos = [open_zoo(folder) for folder in asked.folders]
+    sizes = (asked.trees, asked.branch, asked.depth)
+    for name in asked.grow:
+        zoos += [grown(name, seed, asked.zoos, asked.store, asked.jobs, sizes) for seed in asked.seeds]
+    if not zoos:
+        raise ValueError("no zoos: name folders, or splits to --grow")
+    if asked.untuned and (used := sorted(zoo.name for zoo in zoos if zoo.tuned_on)):
+        raise ValueError(f"--untuned refuses {', '.join(used)}")
+    order = list(SPLITS)
+    return sorted(zoos, key=lambda zoo: (order.index(zoo.split) if zoo.split in order else len(order), zoo.seed))
+
+
+def run(zoos: Sequence[Zoo], keep: Path) -> list[Result]:
+    """Measure, infer and score every zoo, saying on stderr how far it is."""
+    found = []
+    for place, zoo in enumerate(zoos, 1):
+        start = time.monotonic()
+        mine = results(zoo, measured(zoo, keep))
+        found += mine
+        ours = mine[0].score
+        print(
+            f"[{place}/{len(zoos)}] {zoo.name}: {ours.directed:.3f} of {ours.true_edges} directed edges, "
+            f"{time.monotonic() - start:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
     return found
 
 
-def _scored(answers: list[tuple[Heritage, FamilyMeasures, tuple[str, ...]]], truth: dict[str, list[str]]) -> Score:
-    trees, edges, undecided, copies = [], [], [], []
-    for found, measures, names in answers:
-        name = dict(zip(measures.members, names, strict=True))
-        trees += [(name[tree.root], [name[one] for one in tree.members]) for tree in found.trees]
-        every = [edge for tree in found.trees for edge in tree.edges]
-        edges += [(name[edge.parent], name[edge.child]) for edge in every]
-        undecided += [(name[edge.parent], name[edge.child]) for edge in every if not edge.decided]
-        copies += [[name[one] for one in group] for group in found.duplicates]
-    return score(truth, trees, edges, undecided=undecided, copies=copies)
-
-
-def _with_true_roots(
-    found: Heritage, measures: FamilyMeasures, names: tuple[str, ...], truth: dict[str, list[str]]
-) -> Heritage:
-    """The same skeletons, rooted at a true root where the tree holds one."""
-    name = dict(zip(measures.members, names, strict=True))
-    trees = []
-    for tree in found.trees:
-        root = next((one for one in tree.members if not truth[name[one]]), tree.root)
-        turned = outward(root, [(edge.parent, edge.child) for edge in tree.edges])
-        edges = tuple(InferredEdge(parent, child, "", 1.0, decided=True) for parent, child in turned)
-        trees.append(replace(tree, root=root, edges=edges))
-    return Heritage(tuple(trees), found.duplicates)
-
-
-def row(zoo: str, method: str, one: Score) -> list[str]:
-    """One line of the table."""
+def facts(found: Sequence[Result]) -> list[str]:
+    """What the figures rest on: command, machine, commit, and which zoos."""
+    lists = {}
+    for tuned_on in (False, True):
+        zoos = dict.fromkeys(f"{one.split}-{one.seed}" for one in found if one.tuned_on == tuned_on)
+        lists[tuned_on] = ", ".join(zoos) or "none"
     return [
-        zoo,
-        method,
-        f"{one.directed:.3f} of {one.true_edges}",
-        f"{one.random_root_directed:.3f}",
-        f"{one.undirected:.3f}",
-        f"{one.roots:.2f} ({one.random_roots:.2f})",
-        f"{one.adjusted_rand:.3f}",
-        f"{one.false_parents} of {one.strangers}",
-        f"{one.decided:.2f}",
-        f"{one.decided_right:.3f}",
+        f"`python -m benchmarks.recovery ZOO ... --write`, commit {commit()}, {machine()}. Weights only.",
+        f"Reported on: {lists[False]}. Tuned on, and shown apart: {lists[True]}.",
+        f"The weights in `lineage/learnt.json` come from {', '.join(learnt().zoos)}.",
     ]
 
 
-COLUMNS = (
-    "zoo",
-    "method",
-    "directed edges",
-    "random roots",
-    "undirected",
-    "roots (random)",
-    "adjusted Rand",
-    "false parents",
-    "decided",
-    "decided right",
-)
+def commit() -> str:
+    """The commit that the figures belong to, and whether files differed from it."""
+    try:
+        asked = ["git", "describe", "--always", "--dirty= and changes", "--exclude=*"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
 
 
-def main() -> int:
-    """Measure, infer and score every zoo; print one table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("zoos", type=Path, nargs="+", metavar="DIR")
-    parser.add_argument("--data-dir", type=Path, help="keep the measures here; a scratch folder by default")
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    arguments = parser.parse_args()
-    if used := {folder.resolve().name for folder in arguments.zoos} & set(learnt().zoos):
-        parser.error(f"lineage/learnt.json was learnt from {', '.join(sorted(used))}")
-    lines = []
+def show(found: Sequence[Result]) -> None:
+    """Print a line per zoo and method."""
+    table = Table("zoo", "method", "directed", "random roots", "undirected", "roots", "Rand", "decided right", box=None)
+    for one in found:
+        score = one.score
+        table.add_row(
+            f"{one.split}-{one.seed}{' (tuned on)' if one.tuned_on else ''}",
+            one.method,
+            f"{score.directed:.3f} of {score.true_edges}",
+            f"{score.random_root_directed:.3f}",
+            f"{score.undirected:.3f}",
+            f"{score.roots:.2f} ({score.random_roots:.2f})",
+            f"{score.adjusted_rand:.3f}",
+            f"{score.decided_right:.3f} ({score.decided:.2f})",
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code is 2 where the request makes no sense."""
+    asked = parser().parse_args(arguments)
+    try:
+        zoos = chosen(asked)
+        if asked.write:
+            between_markers(asked.page.read_text(), "")
+    except (ValueError, OSError) as error:
+        print(f"recovery: {error}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as scratch:
-        for folder in arguments.zoos:
-            families = measure_folder(folder, arguments.data_dir or Path(scratch))
-            found = scores(families, read_truth(folder))
-            lines += [row(folder.resolve().name, method, one) for method, one in found.items()]
-    if arguments.markdown:
-        print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        return 0
-    table = Table(*COLUMNS, box=None, pad_edge=False)
-    for line in lines:
-        table.add_row(*line)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        found = run(zoos, asked.keep or Path(scratch))
+    show(found)
+    if asked.json:
+        asked.json.write_text(json.dumps([one.plain() for one in found], indent=1) + "\n")
+    if asked.write:
+        plots = [path.as_posix() for path in draw(found, asked.plots)]
+        asked.page.write_text(between_markers(asked.page.read_text(), document(found, facts(found), plots)))
     return 0
 
 

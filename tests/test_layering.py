@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("crawler", "lineage", "db", "migrations", "hublineage", "benchmarks")
-JOINING = {"lineage.measure", "lineage.infer", "lineage.compare", "lineage.stored"}
+JOINING = {f"lineage.{name}" for name in ("measure", "batches", "locating", "stored", "infer", "compare")}
 COMPUTING = {
     f"lineage.{name}"
     for name in (
@@ -93,7 +93,7 @@ def test_torch_is_imported_only_where_tensors_are_computed(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_what_only_the_tests_need_is_imported_nowhere_else(name: str) -> None:
     assert not tops(name) & {"pytest", "hypothesis", "tests"}
-    assert not tops(name) & {"networkx", "safetensors"} or name.startswith("benchmarks")
+    assert not tops(name) & {"networkx", "safetensors", "matplotlib"} or name.startswith("benchmarks")
 
 
 @pytest.mark.parametrize("name", sorted(one for one in MODULES if one.startswith(("crawler", "lineage"))))

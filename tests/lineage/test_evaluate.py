@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.evaluate import Edge, adjusted_rand, components, score
+from lineage.evaluate import (
+    Edge,
+    MergeScore,
+    adjusted_rand,
+    components,
+    equal_groups,
+    score,
+    score_merges,
+    true_trees,
+    verdicts,
+)
 
 TRUTH: dict[str, set[str]] = {"r": set(), "a": {"r"}, "b": {"r"}, "c": {"a"}, "lone": set()}
 EDGES: list[Edge] = [("r", "a"), ("r", "b"), ("a", "c")]
@@ -154,3 +164,72 @@ def test_adjusted_rand_of_equal_clusterings_is_one_whatever_their_labels() -> No
     assert adjusted_rand([0, 0, 1, 1], [0, 1, 0, 1]) < 0
     with pytest.raises(ValueError, match="shorter"):
         adjusted_rand([0, 1], [0])
+
+
+def test_children_of_an_absent_parent_have_no_right_parent_and_no_right_root() -> None:
+    truth = {"a": {"gone"}, "b": {"gone"}, "c": {"a"}}
+    edges = [("a", "b"), ("a", "c")]
+    found = score(truth, [("a", ["a", "b", "c"])], edges, absent={"gone"})
+    assert (found.true_edges, found.directed, found.precision) == (1, 1.0, 0.5)
+    assert (found.orphans, found.orphans_decided, found.strangers, found.false_parents) == (2, 1, 0, 0)
+    assert math.isnan(found.roots)
+    assert found.adjusted_rand == 1
+    hedged = score(truth, [("a", ["a", "b", "c"])], edges, undecided=[("a", "b")], absent={"gone"})
+    assert (hedged.orphans_decided, hedged.decided_right) == (0, 1.0)
+
+
+def test_an_absent_model_may_not_be_inferred() -> None:
+    with pytest.raises(ValueError, match="gone"):
+        score({"a": {"gone"}}, [], [("gone", "a")], absent={"gone"})
+
+
+def test_nothing_at_all_scores_nothing() -> None:
+    assert score({}, [], []).true_edges == 0
+
+
+def test_a_merge_of_one_tree_belongs_to_it_and_one_of_two_to_neither() -> None:
+    edges = [("p", "a"), ("p", "b"), ("q", "c"), ("a", "m"), ("b", "m"), ("a", "x"), ("c", "x"), ("x", "y")]
+    tree = true_trees(set("pqabcmxy"), edges)
+    assert {tree[one] for one in "pabm"} != {tree[one] for one in "qc"}
+    assert len({tree[one] for one in "pabm"}) == len({tree[one] for one in "qc"}) == 1
+    assert not {"x", "y"} & set(tree)
+
+
+def test_a_merge_of_merges_belongs_to_their_tree() -> None:
+    edges = [("p", "a"), ("p", "b"), ("a", "m"), ("b", "m"), ("m", "n"), ("a", "n")]
+    assert len(set(true_trees(set("pabmn"), edges).values())) == 1
+
+
+def test_verdicts_tell_right_from_reversed_and_wrong_and_leave_copies_out() -> None:
+    edges = [("r", "a"), ("b", "r"), ("b", "c"), ("a", "twin of a"), ("twin of a", "c")]
+    found = verdicts({**TRUTH, "twin of a": {"a"}}, edges, copies=[["a", "twin of a"]])
+    assert found == {
+        ("r", "a"): "right",
+        ("b", "r"): "reversed",
+        ("b", "c"): "wrong",
+        ("twin of a", "c"): "right",
+    }
+
+
+def test_a_merge_is_found_if_all_its_parents_are_and_no_other() -> None:
+    truth = {"m": {"p": 0.4, "q": 0.6}}
+    assert score_merges(truth, {"m": {"p": 0.43, "q": 0.57}}) == MergeScore(1, 1, 1, 0)
+    assert score_merges(truth, {"m": {"p": 0.5, "q": 0.5}}) == MergeScore(1, 1, 0, 0)
+    assert score_merges(truth, {"m": {"p": math.nan, "q": math.nan}}) == MergeScore(1, 1, 0, 0)
+    assert score_merges(truth, {"m": {"p": 0.4, "q": 0.5, "x": 0.1}}) == MergeScore(1, 0, 0, 0)
+    assert score_merges(truth, {"x": {"p": 0.4, "q": 0.6}}) == MergeScore(1, 0, 0, 1)
+
+
+def test_the_base_of_task_arithmetic_is_neither_asked_for_nor_wrong() -> None:
+    truth, bases = {"m": {"p": 0.7, "q": 0.7}}, {"m": "base"}
+    assert score_merges(truth, {"m": {"p": 0.7, "q": 0.7}}, bases=bases) == MergeScore(1, 1, 1, 0)
+    assert score_merges(truth, {"m": {"p": 0.7, "q": 0.7, "base": -0.4}}, bases=bases) == MergeScore(1, 1, 1, 0)
+
+
+def test_a_copy_of_a_parent_stands_for_it_in_a_merge() -> None:
+    found = score_merges({"m": {"p": 0.4, "q": 0.6}}, {"m": {"twin": 0.4, "q": 0.6}}, copies=[["p", "twin"]])
+    assert found == MergeScore(1, 1, 1, 0)
+
+
+def test_groups_of_copies_count_only_where_they_are_exact() -> None:
+    assert equal_groups([["a", "b"], ["c", "d", "e"]], [["b", "a"], ["c", "d"]]) == (2, 1, 1)
