@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Text, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from db.models import (
+    AbsentParent,
     Cluster,
     ClusterMember,
     DeclaredParent,
@@ -71,13 +72,20 @@ def add_cluster(
     root: tuple[int | None, float | None],
     members: Sequence[int],
     edges: Sequence[Mapping[str, Any]],
+    absent: Sequence[Sequence[int]] = (),
 ) -> None:
-    """Store one tree of a run."""
+    """Store one tree of a run; `absent` are groups of members whose common parent is not here."""
     cluster = Cluster(run_id=run_id, position=position, root_revision_id=root[0], root_confidence=root[1])
     session.add(cluster)
     session.flush()
     session.add_all(ClusterMember(cluster_id=cluster.id, revision_id=member, run_id=run_id) for member in members)
     session.add_all(Edge(cluster_id=cluster.id, **edge) for edge in edges)
+    session.flush()  # members before what refers to them
+    session.add_all(
+        AbsentParent(cluster_id=cluster.id, number=number, child_id=child)
+        for number, group in enumerate(absent)
+        for child in group
+    )
     session.flush()
 
 
@@ -111,6 +119,23 @@ def clusters(session: Session, run_id: int) -> list[tuple[Cluster, list[int]]]:
         members.setdefault(cluster, []).append(revision)
     query = select(Cluster).where(Cluster.run_id == run_id).order_by(Cluster.position)
     return [(cluster, members.get(cluster.id, [])) for cluster in session.scalars(query)]
+
+
+def absent_parents(session: Session, run_id: int) -> dict[int, list[list[int]]]:
+    """By tree: the groups of members whose common parent is not here."""
+    query = (
+        select(AbsentParent)
+        .join(Cluster, Cluster.id == AbsentParent.cluster_id)
+        .where(Cluster.run_id == run_id)
+        .order_by(AbsentParent.cluster_id, AbsentParent.number, AbsentParent.child_id)
+    )
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row in session.scalars(query):
+        groups.setdefault((row.cluster_id, row.number), []).append(row.child_id)
+    found: dict[int, list[list[int]]] = {}
+    for (cluster, _), group in groups.items():
+        found.setdefault(cluster, []).append(group)
+    return found
 
 
 def edges(session: Session, run_id: int) -> list[Edge]:

@@ -202,6 +202,13 @@ def model(engine: Engine, name: str) -> dict[str, Any]:
                 for edge in edges
                 if edge["parent"] == exact
             ],
+            "absent": [
+                group
+                for family in everything["families"]
+                for tree in family["trees"]
+                for group in tree["absent"]
+                if exact in group
+            ],
             "duplicates": [
                 one for group in everything["duplicates"] if exact in group for one in group if one != exact
             ],

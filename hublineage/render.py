@@ -32,11 +32,14 @@ def drawn_tree(tree: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]
     """A model tree, each child with its edge's relation, confidence and mark: both, inferred or contradicted.
 
     `verdicts` are by model. Parents that are declared and not inferred hang below the model that declares them, marked
-    declared.
+    declared. A merge hangs below each of its parents, with that one's share; one whose other parent is in another tree
+    says so. Below the root stand the parents that are not here, with their children.
     """
     declared = {model: list(row["declared"]) for model, row in verdicts.items()}
     children: dict[str, list[Mapping[str, Any]]] = {}
     for edge in tree["edges"]:
+        if edge["parent"] not in tree["models"]:
+            continue
         children.setdefault(edge["parent"], []).append(edge)
     root = tree["root"] or (tree["models"][0] if tree["models"] else "?")
     drawing = Tree(Text(root, style="bold"), guide_style="dim")
@@ -53,7 +56,17 @@ def drawn_tree(tree: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]
             waiting.append((child, below))
             parents = [one["parent"] for one in tree["edges"] if one["child"] == child]
             _add_declared(below, child, declared, parents)
+            for one in tree["edges"]:
+                if one["child"] == child and one["parent"] not in tree["models"]:
+                    below.add(Text(f"also of {one['parent']}{_share(one)}, of another tree", style="dim"))
+    for group in tree["absent"]:
+        drawing.add(Text(f"a parent that is not here, of {', '.join(group)}", style="magenta"))
     return drawing
+
+
+def _share(edge: Mapping[str, Any]) -> str:
+    weight = edge["evidence"].get("weight")
+    return "" if weight is None else f" {weight:.0%}"
 
 
 _CONTRADICTED = {"ancestor", "contradicted", "reversed", "sibling"}
@@ -67,7 +80,7 @@ def _edge_label(edge: Mapping[str, Any], verdict: Mapping[str, Any]) -> Text:
     else:
         mark, style = "inferred", "blue"
     label = Text(edge["child"])
-    label.append(f"  {edge['relation']}", style="dim")
+    label.append(f"  {edge['relation']}{_share(edge)}", style="dim")
     label.append(f" {edge['confidence']:.2f}{'' if edge['decided'] else ' undecided'}", style="dim")
     label.append(f"  {mark}", style=style)
     return label
@@ -107,6 +120,8 @@ def print_result(console: Console, result: Mapping[str, Any]) -> None:
     by_model = {row["model"]: row for row in result["verdicts"]}
     for family in result["families"]:
         console.print(Text(f"\nfamily {family['family']}: {len(family['models'])} models", style="bold underline"))
+        for note in family["notes"]:
+            console.print(f"  {note}", highlight=False, markup=False)
         for tree in family["trees"]:
             console.print(drawn_tree(tree, by_model))
     if result["duplicates"]:
@@ -193,7 +208,8 @@ def print_model(console: Console, model: Mapping[str, Any]) -> None:
             console.print("  " + _one_line(row), highlight=False, markup=False)
             for name, value in row.get("evidence", {}).items():
                 console.print(f"      {name:<26} {value:.4g}", highlight=False, markup=False)
-    for problem in model["declared_problems"]:
+    absent = [f"a parent that is not here, of {', '.join(group)}" for group in model["absent"]]
+    for problem in [*absent, *model["declared_problems"]]:
         console.print(problem, highlight=False, markup=False)
     if model["duplicates"]:
         console.print("the same weights: " + ", ".join(model["duplicates"]), highlight=False, markup=False)

@@ -47,11 +47,13 @@ def _trees(session: Session, run: Run, name: dict[int, str]) -> dict[str, Any]:
                     "evidence": edge.evidence,
                 }
             )
+    absent = rows.absent_parents(session, run.id)
     trees: list[dict[str, Any]] = [
         {
             "models": sorted(name[one] for one in members if one in name),
             "root": name.get(cluster.root_revision_id or 0),
             "edges": sorted(edges.get(cluster.id, []), key=lambda edge: (edge["parent"], edge["child"])),
+            "absent": sorted(sorted(name[one] for one in group if one in name) for group in absent.get(cluster.id, [])),
         }
         for cluster, members in rows.clusters(session, run.id)
     ]
@@ -59,6 +61,7 @@ def _trees(session: Session, run: Run, name: dict[int, str]) -> dict[str, Any]:
     return {
         "method": run.method,
         "run": run.id,
+        "notes": run.notes,
         "models": sorted(model for tree in trees for model in tree["models"]),
         "trees": sorted(trees, key=lambda tree: (-len(tree["models"]), tree["models"])),
     }

@@ -45,6 +45,20 @@ def mean_of(products: Floats) -> Fit:
     return Fit(weights, max(0.0, float(weights @ products @ weights)))
 
 
+def nearest_plane(products: Floats) -> float:
+    """Squared distance of the child from the plane through candidates: no mean of any of them is nearer.
+
+    It is 1 / (1' Q^-1 1). What is added to the diagonal keeps that finite where Q is singular, and adds to the distance
+    what the weights' squares times it come to: nothing to speak of for weights of a size that merges have.
+    """
+    scale = products.trace() or 1.0
+    system = products / scale + _RIDGE * np.eye(len(products))
+    return float(scale / max(float(np.linalg.solve(system, np.ones(len(products))).sum()), 1e-300))
+
+
+_RIDGE = 1e-13
+
+
 def convex_mean(products: Floats) -> Fit:
     """The mean of candidates, with weights of at least 0 and sum 1, that is nearest to the child."""
     size = len(products)

@@ -137,14 +137,19 @@ def relative_distance(sums: TrunkSums) -> NDArray[np.float64]:
     return np.sqrt(np.divide(sums.squared_distance, sums.squared_norms, out=apart, where=positive))
 
 
-def clusters(measures: FamilyMeasures, threshold: float = THRESHOLD) -> Clusters:
+def clusters(
+    measures: FamilyMeasures, threshold: float = THRESHOLD, *, members: Sequence[int] | None = None
+) -> Clusters:
     """Return the model trees of a family: single linkage of relative trunk distances below `threshold`.
 
-    Their number need not be known. A member without any relative is a cluster of one.
+    Their number need not be known. A member without any relative is a cluster of one. `members` (ascending positions)
+    are those that are clustered; default: all.
     """
+    chosen = list(range(len(measures.members)) if members is None else members)
     # A layer in which nobody is near anybody says nothing of who is a relative.
-    sums = trunk_sums(measures, related=threshold, kindred_share=0.0)
-    return linked_below(relative_distance(sums), threshold)
+    sums = trunk_sums(measures, chosen, related=threshold, kindred_share=0.0)
+    found = linked_below(relative_distance(sums), threshold)
+    return tuple(tuple(chosen[index] for index in cluster) for cluster in found)
 
 
 def linked_below(distance: NDArray[np.float64], threshold: float) -> Clusters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from db import lineage as rows
@@ -13,7 +13,7 @@ from lineage.measure import METRIC_VERSION
 from lineage.provenance import digest, versions
 from lineage.recover import Parameters, heritage
 from lineage.stored import load_measures
-from lineage.trees import Heritage, InferredEdge, Tree
+from lineage.trees import Heritage, InferredEdge
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -37,7 +37,7 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
         if run is None:
             created = {} if weights_only else _created(members, measures)
             found = _with_twins(heritage(measures, parameters, created), twins)
-            run = rows.add_run(session, values)
+            run = rows.add_run(session, {**values, "notes": list(found.notes)})
             _store(session, run.id, found)
         rows.set_current(session, run)
         return run.id
@@ -90,13 +90,13 @@ def _with_twins(found: Heritage, twins: dict[int, int]) -> Heritage:
     for tree in found.trees:
         copies = [copy for copy, original in twins.items() if original in tree.members]
         edges = [InferredEdge(twins[copy], copy, "duplicate", 0.5, decided=False) for copy in copies]
-        trees.append(Tree((*tree.members, *copies), tree.root, tree.root_confidence, (*tree.edges, *edges)))
+        trees.append(replace(tree, members=(*tree.members, *copies), edges=(*tree.edges, *edges)))
     groups = {group[0]: list(group) for group in found.duplicates}
     stands_for = {copy: group[0] for group in found.duplicates for copy in group}
     for copy, measured in twins.items():
         original = stands_for.get(measured, measured)
         groups.setdefault(original, [original]).append(copy)
-    return Heritage(tuple(trees), tuple(tuple(group) for group in groups.values()))
+    return replace(found, trees=tuple(trees), duplicates=tuple(tuple(group) for group in groups.values()))
 
 
 def _store(session: Session, run_id: int, found: Heritage) -> None:
@@ -108,5 +108,5 @@ def _store(session: Session, run_id: int, found: Heritage) -> None:
             # A constant tensor has no kurtosis: what is no number is no evidence, and JSON does not hold it.
             row["evidence"] = {name: value for name, value in edge.evidence.items() if math.isfinite(value)}
             edges.append(row)
-        rows.add_cluster(session, run_id, position, (tree.root, tree.root_confidence), tree.members, edges)
+        rows.add_cluster(session, run_id, position, (tree.root, tree.root_confidence), tree.members, edges, tree.absent)
     rows.add_duplicates(session, run_id, found.duplicates)

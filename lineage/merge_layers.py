@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,17 +88,38 @@ def overall(weights: Floats, sizes: Floats) -> tuple[float, ...]:
     return tuple((sizes[known] @ weights[known] / sizes[known].sum()).tolist())
 
 
-def pair_fits(seen: Seen, child: int, some: Sequence[int], others: Sequence[int]) -> tuple[Floats, Floats]:
-    """(some, others) what the best sums of two parents leave, with weights of at least 0 in each layer, and the null.
+def block_weights(names: Sequence[str], weights: Floats, sizes: Floats) -> dict[str, Floats]:
+    """(k,) weights of each block, in order: means of (l, k) weights over elements, where they are known.
+
+    A block is what has one number in its layers' names; layers outside of blocks are left out, and where there are no
+    blocks, each layer is one.
+    """
+    numbered = [_BLOCK.match(name) for name in names]
+    keys = [(found[1], int(found[2]), found[0].rstrip(".")) if found else None for found in numbered]
+    if not any(keys):
+        keys = [("", number, name) for number, name in enumerate(names)]
+    found_in: dict[tuple[str, int, str], list[int]] = {}
+    for index, key in enumerate(keys):
+        if key is not None and not np.isnan(weights[index]).any():
+            found_in.setdefault(key, []).append(index)
+    return {
+        key[2]: np.average(weights[inside], axis=0, weights=sizes[inside]) for key, inside in sorted(found_in.items())
+    }
+
+
+_BLOCK = re.compile(r"(.*?)(?<![^.])(\d+)\.")
+
+
+def pair_fits(seen: Seen, child: int, some: NDArray[np.intp], others: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """(p,) what the best sums of p pairs of parents leave, with weights of at least 0 in each layer, and the null.
 
     With v = c - a and u = b - a, sums of a and b reach what of v is not orthogonal to both a and u. The null is
     what they would leave in a tree: what `lineage.affine.between` gives, summed over layers.
     """
-    some, others = list(some), list(others)
-    residual, null = np.zeros((len(some), len(others))), np.zeros((len(some), len(others)))
+    residual, null = np.zeros(len(some)), np.zeros(len(some))
     for squared, norms in zip(seen.by_layer, seen.norms, strict=True):
-        a, b, c = norms[some][:, None], norms[others], norms[child]
-        to_a, to_b, apart = squared[child, some][:, None], squared[child, others], squared[np.ix_(some, others)]
+        a, b, c = norms[some], norms[others], norms[child]
+        to_a, to_b, apart = squared[child, some], squared[child, others], squared[some, others]
         v_a, u_a, u_v = (c - a - to_a) / 2, (b - a - apart) / 2, (to_a + apart - to_b) / 2
         over_a = np.divide(1.0, a, out=np.zeros_like(a), where=a > 0)
         v, u, product = to_a - v_a**2 * over_a, apart - u_a**2 * over_a, u_v - v_a * u_a * over_a

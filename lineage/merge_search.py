@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from lineage.affine import between, cone, convex_mean, gram, mean_of
+from lineage.affine import between, cone, convex_mean, gram, mean_of, nearest_plane
 from lineage.cluster import trunk_layers
 from lineage.family import FamilyMeasures
 from lineage.merge_layers import Seen, layer_fits, moved_apart, overall, pair_fits
@@ -36,6 +36,8 @@ _PURSUED = 8
 _BASES = 12
 _OTHERS = 1024
 _PAIRS = 1 << 15
+_BETWEEN = 0.1
+_EVEN = 0.01
 _EXACT = 1e-12  # of the squared norm: below it a residual is float32's rounding, or that of the sums
 _FLOAT32 = 2.0**-23.5 / 12**0.5
 _LEAST_WEIGHT = 0.01
@@ -119,10 +121,17 @@ class Search:
         for attempt in (self._mean, self._pair, self._whole_layers):
             found = attempt(child, allowed)
             if found and found.exact:
-                return found
+                return self._fewer(child, allowed, found)
             if found and (best is None or found.ratio < best.ratio):
                 best = found
         return best
+
+    def _fewer(self, child: int, allowed: list[int], found: Found) -> Found:
+        """The same by two parents, if that leaves nothing either: a merge of a merge. An even mean stays as it is."""
+        if len(found.parents) < 3 or max(found.weights) - min(found.weights) < _EVEN:
+            return found
+        pair = self._pair(child, allowed)
+        return pair if pair is not None and pair.exact else found
 
     def _allowed(self, child: int, without: frozenset[int]) -> list[int]:
         """The candidates, nearest first."""
@@ -190,6 +199,8 @@ class Search:
             return None
         squared = self.seen.total
         pool = allowed[: _NEAREST + _PURSUED]
+        if not self._reachable(child, pool):
+            return None
         best = None
         for base in pool[:_BASES]:
             others = [one for one in pool if one != base]
@@ -197,7 +208,7 @@ class Search:
             onto = (squared[base, child] + away - squared[child, others]) / 2
             fit = cone(gram(away, squared[np.ix_(others, others)]), onto, float(squared[base, child]))
             support = _heaviest(others, fit.weights, self.largest - 1)
-            if len(support) < 2:
+            if len(support) < 2 or not self._reachable(child, [*support, base]):
                 continue
             support = [*self._reduced(child, [*support, base], partial(_signed_residual, squared))]
             if base not in support or len(support) < 3:
@@ -212,22 +223,37 @@ class Search:
                 best = (float(skew), found)
         return best
 
+    def _reachable(self, child: int, pool: list[int]) -> bool:
+        """Whether three or more of a pool could have a mean, of weights of any sign, whose ratio is low enough.
+
+        None of them leaves less than all together, and none has a larger null than the three that are farthest.
+        """
+        left = nearest_plane(_products(self.seen.total, child, pool))
+        null = between(np.sort(self.seen.total[child, pool])[-3:])
+        return bool(left - self.seen.rounding[child] < self.ratio * null)
+
     def _pair(self, child: int, allowed: list[int]) -> Found | None:
         """Two parents with weights of any sum in each layer: SLERP, and weights that change with depth."""
-        others = allowed[:_OTHERS]
+        others = np.array(allowed[:_OTHERS], dtype=np.intp)
         near = others[: max(_NEAREST, _PAIRS // len(others))]
-        residual, null = pair_fits(self.seen, child, near, others)
         apart = self.seen.total[child]
         whole = apart[near][:, None] * apart[others] / (apart[near][:, None] + apart[others])
+        products = (apart[near][:, None] + apart[others] - self.seen.total[np.ix_(near, others)]) / 2
+        # Whatever its scale, a sum lies between its parents, which a tree's members do not: few pairs are left.
+        first, second = np.nonzero(products < -_BETWEEN * whole)
+        if not len(first):
+            return None
+        whole, some, others = whole[first, second], near[first], others[second]
+        residual, null = pair_fits(self.seen, child, some, others)
         left = np.maximum(residual - self.seen.rounding[child], 0.0)
         # Where most layers are taken whole, a sum that leaves nothing says less: see `_whole_layers`.
         possible = (null > np.maximum(0.1 * whole, self.seen.rounding[child])) & (left < self.ratio * null)
         left = np.where(possible, residual, np.inf)
-        a, b = np.unravel_index(int(left.argmin()), left.shape)
-        if not np.isfinite(left[a, b]):
+        best = int(left.argmin())
+        if not np.isfinite(left[best]):
             return None
-        ratio = max(0.0, float(residual[a, b] - self.seen.rounding[child])) / float(null[a, b])
-        return self._described(child, [near[a], others[b]], float(residual[a, b]), ratio, "slerp")
+        ratio = max(0.0, float(residual[best] - self.seen.rounding[child])) / float(null[best])
+        return self._described(child, [int(some[best]), int(others[best])], float(residual[best]), ratio, "slerp")
 
     def _whole_layers(self, child: int, allowed: list[int]) -> Found | None:
         """Every layer equal to that of one of the parents, but for rounding."""
@@ -269,6 +295,8 @@ class Search:
         weights: Floats = uniform.weights
         layers = layer_fits(seen, child, support, scaled=False)
         scale, residual = 1.0, min(residual, uniform.residual)
+        if uniform.residual <= rounding and kind == "slerp":
+            kind = "linear"
         if uniform.residual > rounding and kind != "task arithmetic":
             turned = layer_fits(seen, child, support, scaled=True)
             kind = "linear"

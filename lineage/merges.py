@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lineage.cluster import THRESHOLD, duplicates
 from lineage.family import FamilyMeasures
-from lineage.merge_layers import Seen
+from lineage.merge_layers import Seen, block_weights
 from lineage.merge_search import ORTHOGONAL, PARENTS, RATIO, Found, Search, cosines, see
 from lineage.span import dense_tree
 
@@ -78,8 +78,9 @@ def find(
     chosen = _settled(search)
     clades = _clades(seen, chosen)
     place = seen.members
+    names = [measures.layers[layer].name for layer in seen.layers]
     return Merges(
-        tuple(_named(seen, chosen[child]) for child in sorted(chosen)),
+        tuple(_named(seen, names, chosen[child]) for child in sorted(chosen)),
         {place[child]: tuple(sorted(place[one] for one in clade)) for child, clade in sorted(clades.items())},
     )
 
@@ -96,12 +97,16 @@ def relative_rounding(form: NDArray[np.integer]) -> Floats:
     return errors
 
 
-def _named(seen: Seen, found: Found) -> Merge:
-    order = np.argsort([-weight for weight in found.weights], kind="stable")
+def _named(seen: Seen, names: Sequence[str], found: Found) -> Merge:
+    weights = found.weights
+    if found.kind == "layers":  # who puts a model together from layers counts blocks, whatever is outside of them
+        blocks = list(block_weights(names, found.layer_weights, seen.sizes).values())
+        weights = tuple(np.mean(blocks, axis=0).tolist()) if blocks else weights
+    order = np.argsort([-weight for weight in weights], kind="stable")
     return Merge(
         child=seen.members[found.child],
         parents=tuple(seen.members[found.parents[index]] for index in order),
-        weights=tuple(float(found.weights[index]) for index in order),
+        weights=tuple(float(weights[index]) for index in order),
         layers=seen.layers,
         layer_weights=found.layer_weights[:, order],
         scale=found.scale,

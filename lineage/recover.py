@@ -1,15 +1,15 @@
 """Our method: from a family's measures to its model trees. It is told neither stages nor the number of trees.
 
-Duplicates are collapsed first; clusters are cut at a relative distance; each cluster's skeleton is a minimum spanning
-tree; then one root is chosen per tree by the evidence of all its edges; duplicates are attached last. The direction is
-asked after the skeleton is there: a per-edge penalty, as in equation 6 of the paper, corrupts edges that distance alone
-places rightly.
+Duplicates are collapsed first, and merges are taken out; clusters are cut at a relative distance; each cluster's
+skeleton is a minimum spanning tree; then one root is chosen per tree by the evidence of all its edges; merges, with
+those who were trained from them, and duplicates are attached last. The direction is asked after the skeleton is there:
+a per-edge penalty, as in equation 6 of the paper, corrupts edges that distance alone places rightly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,14 @@ from lineage.cluster import THRESHOLD, clusters, duplicates
 from lineage.direction import Rooted, root_tree
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
+from lineage.merge_edges import merge_edges, merges_apart
+from lineage.merges import Merges
 from lineage.mother import Metric
+from lineage.preorder import preorder
+from lineage.replacement import dense_replacements
 from lineage.skeleton import LOW_RANK, Skeleton, skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
-from lineage.walk import sides
+from lineage.walk import outward
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Parameters:
     method: str = "recover"  # or "mother"
     threshold: float = THRESHOLD  # relative distance below which models are related
     decide: float = 0.5  # confidence from which on an edge counts as decided
+    merges: int = 1000  # the most members of a family among which merges are sought; 0: none are
     metric: str = Metric.FINE_TUNE.value  # of the paper's method
     c: float = mother.PENALTY  # of the paper's method
     trees: int | None = None  # of the paper's method; None: as many as the threshold gives
@@ -44,7 +49,7 @@ class Parameters:
         return {
             name: value
             for name, value in asdict(self).items()
-            if name != "decide" or self.method == "recover"
+            if name not in {"decide", "merges"} or self.method == "recover"
             if name not in of_mother or self.method == "mother"
         }
 
@@ -66,19 +71,73 @@ def heritage(measures: FamilyMeasures, parameters: Parameters, created: Mapping[
 def _by_recover(measures: FamilyMeasures, parameters: Parameters, created: Mapping[int, float]) -> Heritage:
     copies = [_oldest_first(group, created) for group in duplicates(measures)]
     hidden = {copy for group in copies for copy in group[1:]}
-    groups = []
-    for cluster in clusters(measures, parameters.threshold):
-        shown = [position for position in cluster if position not in hidden]
-        found = skeleton(measures, shown)
-        rooted = root_tree(measures, found.sources, found.core, _prior(found.sources, found.core, created))
-        inferred = _edges(measures, found, rooted, parameters, created)
-        attached = [
-            _copy_edge(measures, group[0], copy, created) for group in copies if group[0] in shown for copy in group[1:]
-        ]
-        absent = absent_parents(found.members, found.outward(rooted.root), found.squared)
-        missing = tuple(_ids(measures, group) for group in absent)
-        groups.append(_tree(measures, cluster, rooted, inferred + attached, missing))
-    return Heritage(tuple(groups), tuple(_ids(measures, group) for group in copies))
+    shown = [position for position in range(len(measures.members)) if position not in hidden]
+    merged, notes = _merged(measures, shown, parameters)
+    aside = {member for clade in merged.clades.values() for member in clade}
+    plants = [
+        _grown(measures, cluster, parameters, created)
+        for cluster in clusters(
+            measures, parameters.threshold, members=[member for member in shown if member not in aside]
+        )
+    ]
+    home = {member: plant for plant in plants for member in plant.members}
+    for merge in merged.found:
+        plant, clade = home[merge.parents[0]], merged.clades[merge.child]
+        plant.members += clade
+        plant.edges += merge_edges(measures, merge, parameters.decide)
+        plant.edges += _below(measures, merge.child, clade, parameters, created)
+        home |= dict.fromkeys(clade, plant)
+    for original, *others in copies:
+        home[original].members += others
+        home[original].edges += [_copy_edge(measures, original, copy, created) for copy in others]
+    trees = sorted((_tree(measures, plant) for plant in plants), key=lambda tree: tree.members)
+    return Heritage(tuple(trees), tuple(_ids(measures, group) for group in copies), notes)
+
+
+@dataclass
+class _Plant:
+    """A tree while it grows, in positions."""
+
+    members: list[int]
+    root: int
+    root_confidence: float
+    edges: list[InferredEdge]
+    absent: tuple[tuple[int, ...], ...]
+
+
+def _merged(measures: FamilyMeasures, shown: Sequence[int], parameters: Parameters) -> tuple[Merges, tuple[str, ...]]:
+    if len(shown) <= parameters.merges:
+        return merges_apart(measures, shown), ()
+    note = f"merges were not sought: {len(shown)} different members, more than {parameters.merges}"
+    return Merges((), {}), (note,) if parameters.merges else ()
+
+
+def _grown(
+    measures: FamilyMeasures, cluster: Sequence[int], parameters: Parameters, created: Mapping[int, float]
+) -> _Plant:
+    """The tree of a cluster without merges and duplicates."""
+    found = skeleton(measures, cluster)
+    rooted = root_tree(measures, found.sources, found.core, _prior(found.sources, found.core, created))
+    directed = found.outward(rooted.root)
+    absent = absent_parents(found.members, directed, found.squared)
+    edges = _edges(measures, found, directed, rooted, absent, parameters, created)
+    return _Plant(list(cluster), rooted.root, rooted.probabilities[rooted.root], edges, absent)
+
+
+def _below(
+    measures: FamilyMeasures,
+    merge: int,
+    clade: Sequence[int],
+    parameters: Parameters,
+    created: Mapping[int, float],
+) -> list[InferredEdge]:
+    """The edges among a merge and those who were trained from it: the merge is known to be the root."""
+    if len(clade) < 2:
+        return []
+    found = skeleton(measures, sorted(clade))
+    guessed = root_tree(measures, found.sources, found.core)
+    rooted = replace(guessed, root=merge, probabilities={**dict.fromkeys(guessed.probabilities, 0.0), merge: 1.0})
+    return _edges(measures, found, outward(merge, found.edges), rooted, (), parameters, created)
 
 
 def _oldest_first(group: Sequence[int], created: Mapping[int, float]) -> tuple[int, ...]:
@@ -110,21 +169,28 @@ def _dates(parent: int, child: int, created: Mapping[int, float]) -> dict[str, f
 def _edges(
     measures: FamilyMeasures,
     found: Skeleton,
+    directed: Sequence[tuple[int, int]],
     rooted: Rooted,
+    absent: Sequence[Sequence[int]],
     parameters: Parameters,
     created: Mapping[int, float],
 ) -> list[InferredEdge]:
     """The skeleton's edges, pointed away from the root, each with its confidence."""
-    directed = found.outward(rooted.root)
     if not directed:
         return []
-    orphans = [set(group) for group in absent_parents(found.members, directed, found.squared)]
-    likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
+    orphans = [set(group) for group in absent]
     place = {member: index for index, member in enumerate(found.members)}
+    pairs = np.array([(place[parent], place[child]) for parent, child in directed], dtype=np.intp)
+    tree = preorder(len(place), pairs, place[directed[0][0]])
+    likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
+    above = 1 - tree.below(likely[tree.order])
+    replacements = dense_replacements(found.squared, tree)
     inferred = []
-    for (parent, child), side in zip(directed, sides(found.members, directed), strict=True):
-        direction = float(likely[side].sum())
-        margin, own = edge_margin(found.squared, side, place[parent], place[child])
+    for parent, child in directed:
+        at = tree.place[place[child]]
+        direction = float(above[at])
+        own = float(found.squared[place[parent], place[child]])
+        margin = _margin(own, float(replacements[at]))
         adjacency = float(expit(learnt().adjacency_offset + learnt().adjacency_slope * margin))
         orphaned = any({parent, child} <= group for group in orphans)
         if orphaned:
@@ -170,12 +236,17 @@ _ADJACENT_ORPHANS = 0.2  # siblings whose parent is absent are seldom each other
 def edge_margin(squared: NDArray[np.float64], side: NDArray[np.bool_], parent: int, child: int) -> tuple[float, float]:
     """Log of the squared distance of the best pair that could replace an edge over the edge's own, and the latter."""
     own = float(squared[parent, child])
-    across = squared.copy()
-    across[parent, child] = across[child, parent] = np.inf
-    second = float(across[np.ix_(side, ~side)].min())
+    rows, columns = np.flatnonzero(side), np.flatnonzero(~side)
+    across = squared[np.ix_(rows, columns)]
+    across[np.searchsorted(rows, parent), np.searchsorted(columns, child)] = np.inf
+    return _margin(own, float(across.min())), own
+
+
+def _margin(own: float, second: float) -> float:
+    """The same, clipped; `second` is inf where nothing could replace it."""
     if not np.isfinite(second) or own <= 0:
-        return _LARGEST_MARGIN, own
-    return float(np.clip(np.log(second / own), -_LARGEST_MARGIN, _LARGEST_MARGIN)), own
+        return _LARGEST_MARGIN
+    return float(np.clip(np.log(second / own), -_LARGEST_MARGIN, _LARGEST_MARGIN))
 
 
 def relation(measures: FamilyMeasures, parent: int, child: int) -> str:
@@ -198,19 +269,13 @@ def _copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mapp
     )
 
 
-def _tree(
-    measures: FamilyMeasures,
-    cluster: Sequence[int],
-    rooted: Rooted,
-    edges: list[InferredEdge],
-    absent: tuple[tuple[int, ...], ...],
-) -> Tree:
+def _tree(measures: FamilyMeasures, plant: _Plant) -> Tree:
     return Tree(
-        _ids(measures, cluster),
-        measures.members[rooted.root],
-        rooted.probabilities[rooted.root],
-        tuple(sorted(edges, key=lambda edge: (edge.parent, edge.child))),
-        absent,
+        _ids(measures, sorted(plant.members)),
+        measures.members[plant.root],
+        plant.root_confidence,
+        tuple(sorted(plant.edges, key=lambda edge: (edge.parent, edge.child))),
+        tuple(_ids(measures, group) for group in plant.absent),
     )
 
 

@@ -11,7 +11,9 @@ class InferredEdge:
 
     parent: int
     child: int
-    relation: str  # "finetune", "lora" (a low-rank difference), "cast", "pruned" or "duplicate"
+    relation: (
+        str  # "finetune", "lora" (a low-rank difference), "cast", "pruned", "merge" (one of several) or "duplicate"
+    )
     confidence: float  # probability that this edge is there and has this direction
     decided: bool
     evidence: dict[str, float] = field(default_factory=dict)
@@ -19,7 +21,10 @@ class InferredEdge:
 
 @dataclass(frozen=True)
 class Tree:
-    """One cluster of related models. A model alone is a tree with a root and no edges."""
+    """One cluster of related models. A model alone is a tree with a root and no edges.
+
+    A merge belongs to the tree of its heaviest parent; edges from its other parents may come from other trees.
+    """
 
     members: tuple[int, ...]
     root: int
@@ -34,3 +39,4 @@ class Heritage:
 
     trees: tuple[Tree, ...]
     duplicates: tuple[tuple[int, ...], ...]
+    notes: tuple[str, ...] = ()  # what was left out, in words

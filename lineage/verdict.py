@@ -2,12 +2,13 @@
 
 | verdict | what it says |
 |---|---|
-| agrees | the declared parent is the inferred one (ancestors or unmeasured models may be declared beside it) |
+| agrees | the declared parent is the inferred one, or all of a merge's are declared (ancestors or unmeasured models may
+be declared beside them) |
 | ancestor | the declared parent is an ancestor: the right tree, but not the direct parent |
 | reversed | the declared parent descends from this model |
 | sibling | the declared parent and this model have the same inferred parent |
 | contradicted | the declared parent was measured and is not related in any of these ways |
-| undeclared | nothing is declared, and a parent was found |
+| undeclared | a parent was found that is not declared: nothing is, or not all of a merge's parents |
 | unmeasured | the declared parent, or this model, has no weights here that can be compared |
 | undecided | the inference is not confident enough to say |
 | root | nothing is declared, and no parent was found |
@@ -94,9 +95,19 @@ def _judge(model: str, claims: Sequence[Claim], found: Found, unmeasured: str | 
     judged = [_judge_claim(model, claim, found) for claim in named]
     kinds = {verdict for verdict, _ in judged}
     reasons = "; ".join(dict.fromkeys(why for _, why in judged))
+    left = _left_out(model, named, found)
+    if left and kinds <= {"agrees", "ancestor", "duplicate"} and "agrees" in kinds:
+        return "undeclared", f"{reasons}; a merge, whose other parents {' and '.join(left)} are not declared"
     if "agrees" in kinds and kinds <= _BESIDE_AGREEMENT:
         return "agrees", reasons
     return next(verdict for verdict in (*_SEVEREST, "agrees") if verdict in kinds), reasons
+
+
+def _left_out(model: str, claims: Sequence[Claim], found: Found) -> list[str]:
+    """The decided parents of a model that no claim names."""
+    named = {found.place(claim.model) for claim in claims if claim.model is not None}
+    parents = found.parents.get(found.place(model), {})
+    return sorted(parent for parent, decided in parents.items() if decided and parent not in named)
 
 
 def _without_claim(model: str, claims: Sequence[Claim], found: Found) -> tuple[str, str]:
@@ -116,7 +127,7 @@ def _inferred(model: str, found: Found) -> str:
     parents = found.parents.get(found.place(model), {})
     if not parents:
         return "no parent was found"
-    return "the inferred parent is " + " and ".join(
+    return ("the inferred parent is " if len(parents) == 1 else "the inferred parents are ") + " and ".join(
         name if decided else f"{name} (not decided)" for name, decided in sorted(parents.items())
     )
 
@@ -135,7 +146,7 @@ def _judge_claim(model: str, claim: Claim, found: Found) -> tuple[str, str]:
             f"declares {claim.model}, of another architecture ({found.family[claim.model]}), which cannot be compared; "
             f"{_inferred(model, found)}",
         )
-    if found.tree[model] != found.tree[claim.model]:
+    if found.tree[model] != found.tree[claim.model] and there not in found.parents.get(here, {}):
         return "contradicted", f"declares {claim.model}, which is unrelated by its weights; {_inferred(model, found)}"
     return _within_tree(model, claim.model, found)
 
@@ -145,7 +156,7 @@ def _within_tree(model: str, claimed: str, found: Found) -> tuple[str, str]:
     parents = found.parents.get(here, {})
     if there in parents:
         if parents[there]:
-            return "agrees", f"declares {claimed}, which is the inferred parent"
+            return "agrees", f"declares {claimed}, which is {'the' if len(parents) == 1 else 'an'} inferred parent"
         return "undecided", f"declares {claimed}, the likeliest parent, but the evidence does not decide it"
     if not all(parents.values()) or not all(found.parents.get(there, {}).values()):
         return (

@@ -19,7 +19,7 @@ from __future__ import annotations
 from db.models.base import Base
 from db.models.crawls import Crawl, CrawlPage, Quota, SourceRow, Watermark
 from db.models.declared import PROBLEMS, RELATIONS, RESOLUTIONS, DeclaredParent, DeclaredProblem, FailureRow
-from db.models.inference import VERDICTS, Cluster, ClusterMember, Duplicate, Edge, Run, Verdict
+from db.models.inference import VERDICTS, AbsentParent, Cluster, ClusterMember, Duplicate, Edge, Run, Verdict
 from db.models.measures import Family, FamilyLayer, LayerMeasures, MeasureBatch
 from db.models.repositories import (
     CHANGES,
@@ -40,6 +40,7 @@ __all__ = [
     "RELATIONS",
     "RESOLUTIONS",
     "VERDICTS",
+    "AbsentParent",
     "Alias",
     "Base",
     "Cluster",

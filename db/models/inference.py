@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, one_of, reference
@@ -39,6 +39,7 @@ class Run(Base):
     versions: Mapped[dict[str, Any]]
     inputs: Mapped[dict[str, Any]]  # {"org/name": sha} of every revision, and the batches
     inputs_digest: Mapped[bytes]  # of method, parameters, versions and inputs
+    notes: Mapped[list[str]] = mapped_column(server_default="{}")  # what was left out, in words
     is_current: Mapped[bool]
     finished_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -65,8 +66,25 @@ class ClusterMember(Base):
     run_id: Mapped[int] = reference("runs.id")
 
 
+class AbsentParent(Base):
+    """A child of a parent that is not among the tree's members: siblings show that it is missing."""
+
+    __tablename__ = "absent_parents"
+    __table_args__ = (
+        CheckConstraint("number >= 0", name="number"),
+        ForeignKeyConstraint(
+            ["cluster_id", "child_id"],
+            ["cluster_members.cluster_id", "cluster_members.revision_id"],
+            ondelete="CASCADE",
+        ),
+    )
+    cluster_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # of the parent, within its tree
+    child_id: Mapped[int] = mapped_column(primary_key=True)
+
+
 class Edge(Base):
-    """An inferred parent, with the evidence for it. A merge has several."""
+    """An inferred parent, with the evidence for it. A merge has several, of which some may be in other trees."""
 
     __tablename__ = "edges"
     __table_args__ = (

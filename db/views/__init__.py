@@ -20,6 +20,7 @@ VIEWS = (
     "declared_parents",
     "declared_problems",
     "inferred_parents",
+    "absent_parents",
     "duplicates",
     "verdicts",
     "failures",

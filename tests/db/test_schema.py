@@ -114,6 +114,10 @@ def test_every_view_is_there_and_says_what_it_is(engine: Engine) -> None:
             " (1, 7, 8, 'finetune', 1.01, true, '{}')",
             "ck_edges_confidence",
         ),
+        (
+            "INSERT INTO absent_parents (cluster_id, number, child_id) VALUES (1, 0, 7)",
+            "fk_absent_parents_cluster_id_cluster_members",
+        ),
         ("INSERT INTO duplicates (run_id, revision_id, of_id) VALUES (1, 7, 7)", "ck_duplicates_no_self"),
         (
             "INSERT INTO verdicts (revision_id, verdict, why, declared, inferred)"

@@ -17,11 +17,13 @@ from db import lineage as rows
 from db import measurements
 from db.engine import transaction
 from db.models import Edge, Run, Verdict
-from lineage import provenance
+from hublineage.result import result
+from lineage import infer, provenance
 from lineage.compare import compare
 from lineage.infer import infer_family
 from lineage.measure import METRIC_VERSION, Options, measure_family
 from lineage.recover import Parameters
+from lineage.trees import Heritage, Tree
 
 PARENT_DATE, CHILD_DATE = "2024-01-01T00:00:00.000Z", "2023-01-01T00:00:00.000Z"
 
@@ -130,3 +132,17 @@ def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert provenance.digest({"a": 1, "b": [1, 2]}) == provenance.digest({"b": [1, 2], "a": 1})
     assert provenance.digest({"a": 1}) != provenance.digest({"a": 2})
     assert len(provenance.code_digest()) == 16
+
+
+def test_absent_parents_and_notes_are_stored_with_the_run(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = sorted(measured.names)
+    group = tuple(one for one in ids if measured.names[one] != "parent")
+    found = Heritage((Tree(tuple(ids), ids[0], 0.5, (), (group,)),), (), ("something was left out",))
+    monkeypatch.setattr(infer, "heritage", lambda *_: found)
+    run = measured.infer()
+    with transaction(measured.engine) as session:
+        assert [list(group)] == [one for groups in rows.absent_parents(session, run).values() for one in groups]
+        assert session.get_one(Run, run).notes == ["something was left out"]
+    (family,) = result(measured.engine, measured.source_id)["families"]
+    assert family["notes"] == ["something was left out"]
+    assert [tree["absent"] for tree in family["trees"]] == [[["org/one", "org/two"]]]

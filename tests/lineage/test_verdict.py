@@ -22,6 +22,34 @@ FOUND = Found(
 )
 
 
+MERGED = Found(
+    parents={"code": {"base": True}, "chat": {"base": True}, "both": {"code": True, "far": True}},
+    tree={**dict.fromkeys(("base", "code", "chat", "both"), 1), "far": 2},
+    family=dict.fromkeys(("base", "code", "chat", "both", "far"), "llama"),
+)
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected", "said"),
+    [
+        (["code", "far"], "agrees", "declares far, which is an inferred parent"),
+        (["base", "code", "far"], "agrees", "an ancestor"),
+        (["code"], "undeclared", "other parents far are not declared"),
+        (["code", "chat"], "contradicted", "the inferred parents are code and far"),
+        (["code", "gone"], "agrees", "not in the catalogue"),
+        ([], "undeclared", "the inferred parents are code and far"),
+    ],
+)
+def test_a_merge_agrees_with_all_of_its_parents_wherever_they_stand(
+    declared: list[str], expected: str, said: str
+) -> None:
+    claims = [Claim(name, "hub", None if name == "gone" else name) for name in declared]
+    given = judge("both", claims, MERGED)
+    assert given.verdict == expected
+    assert said in given.why
+    assert given.inferred == ("code", "far")
+
+
 def verdict(model: str, *names: str, unmeasured: str | None = None) -> Verdict:
     """The verdict on claims of models in the catalogue."""
     return judge(model, [Claim(name, "hub", name) for name in names], FOUND, unmeasured)
