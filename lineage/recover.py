@@ -38,6 +38,7 @@ class Parameters:
     method: str = "recover"  # or "mother"
     threshold: float = THRESHOLD  # relative distance below which models are related
     decide: float = 0.5  # confidence from which on an edge counts as decided
+    decide_direction: float = 0.7  # and the probability of its direction, whose better half is never below 0.5
     merges: int = 1000  # the most members of a family among which merges are sought; 0: none are
     metric: str = Metric.FINE_TUNE.value  # of the paper's method
     c: float = mother.PENALTY  # of the paper's method
@@ -49,7 +50,7 @@ class Parameters:
         return {
             name: value
             for name, value in asdict(self).items()
-            if name not in {"decide", "merges"} or self.method == "recover"
+            if name not in {"decide", "decide_direction", "merges"} or self.method == "recover"
             if name not in of_mother or self.method == "mother"
         }
 
@@ -117,7 +118,8 @@ def _grown(
 ) -> _Plant:
     """The tree of a cluster without merges and duplicates."""
     found = skeleton(measures, cluster)
-    rooted = root_tree(measures, found.sources, found.core, _prior(found.sources, found.core, created))
+    prior = _prior(found.sources, found.core, created)
+    rooted = root_tree(measures, found.sources, found.core, prior, stand_in=found.stand_in)
     directed = found.outward(rooted.root)
     absent = absent_parents(found.members, directed, found.squared)
     edges = _edges(measures, found, directed, rooted, absent, parameters, created)
@@ -135,7 +137,7 @@ def _below(
     if len(clade) < 2:
         return []
     found = skeleton(measures, sorted(clade))
-    guessed = root_tree(measures, found.sources, found.core)
+    guessed = root_tree(measures, found.sources, found.core, stand_in=found.stand_in)
     rooted = replace(guessed, root=merge, probabilities={**dict.fromkeys(guessed.probabilities, 0.0), merge: 1.0})
     return _edges(measures, found, outward(merge, found.edges), rooted, (), parameters, created)
 
@@ -206,7 +208,7 @@ def _edges(
                 measures.members[child],
                 relationship,
                 confidence,
-                confidence >= parameters.decide,
+                confidence >= parameters.decide and direction >= parameters.decide_direction,
                 {
                     "direction": direction,
                     "adjacency": adjacency,

@@ -107,11 +107,12 @@ def skeleton(
     sources = list(nodes.sources)
     tree = [(sources[i], sources[j]) for i, j in spanning_tree(*costs)]
     squared = nodes.between(step.squared)
-    root = root_tree(measures, sources, tree).root
+    first = root_tree(measures, sources, tree).root
     low = None if ranks is None else costs[0] < costs[0].max()  # ranks add up however siblings drift
-    core = settle(sources, tree, squared, root, sure=low, zeros=zero_share(measures, sources))
+    core = settle(sources, tree, squared, first, sure=low, zeros=zero_share(measures, sources))
     result = Skeleton(chosen, (), ranks is not None, step.squared, core, found, nodes.stand_in(core))
-    edges = sorted((min(edge), max(edge)) for edge in result.outward(root_tree(measures, sources, core).root))
+    root = root_tree(measures, sources, core, stand_in=result.stand_in)
+    edges = sorted((min(edge), max(edge)) for edge in result.outward(root.root))
     return replace(result, edges=tuple(edges))
 
 
