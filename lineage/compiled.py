@@ -3,6 +3,9 @@
 Compiled functions let go of the interpreter's lock, so that threads run them side by side, and are kept on disk for the
 next process where a folder for that can be written to. They loop over numbers of elements, not over the elements
 themselves: only such loops are taken several elements at a time.
+
+What is kept on disk is made anew when the file changes that a function is in, not when one that it calls does in
+another file: whoever edits such a function (`decoding.decode`, `products.dot`) removes lineage/__pycache__/*.nb*.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class FamilyMeasures:
     slope: NDArray[np.float32]  # (L, N, N) antisymmetric: [l, i, j] > 0 says "i is the parent of j"; NaN: not measured
     rank: NDArray[np.int32]  # (L, N, N) symmetric numerical rank of the difference of matrices; -1: not measured
     equal: NDArray[np.float32]  # (L, N, N) share of the window of `lineage.slope` that is equal in two; NaN: no window
-    # (L, N, N) [l, i, j]: squares of i where j is exactly zero, j being sparse; None: nobody is.
+    # (L, N, N) [l, i, j]: squares of i where j is exactly zero; 0 where they are, both ways together, at most a
+    # thousandth of the squared distance. None: they are so everywhere.
     lost: NDArray[np.float32] | None = None
     # (N, N) pairs whose squared distances are estimates from sketches, slopes and ranks unknown; None: there are none.
     estimated: NDArray[np.bool_] | None = None

@@ -13,39 +13,39 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from db import failures, measurements
 from db.engine import exclusive, transaction
-from db.errors import Failure, TensorUnusable, Transient
+from db.errors import Failure, TensorUnusable
+from lineage import batches
+from lineage.batches import Batch
 from lineage.candidates import Estimated, candidates
-from lineage.digest import FORMS
+from lineage.columns import columns
 from lineage.family import Layer, LayerKind
-from lineage.layer import LayerMeasures
-from lineage.packed import pack, unpack_sketches
+from lineage.locating import Located, located
+from lineage.packed import unpack_sketches
 from lineage.projecting import Projecting
 from lineage.rank import PROBES
-from lineage.reading import MemberReader, held_bytes
+from lineage.reading import MemberReader
 from lineage.sketch import BUCKETS, CountSketch, buckets
 from lineage.sketch_store import SketchStore
 from lineage.sketching import LayerSketches, sketch_only
-from lineage.stream import DTYPES, LayerStream, StoredTensor, layer_stream
+from lineage.stream import DTYPES, LayerStream, layer_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
-    from db.measurements import Member
     from db.models import FamilyLayer, MeasureBatch
     from lineage.reading import ByteSource
 
-METRIC_VERSION = 3
-_HELD = 16  # the share of the memory for small layers that are read together: half of what lineage.layer leaves over
+METRIC_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -79,29 +79,6 @@ class Progress:
     layers: int
 
 
-@dataclass(frozen=True)
-class Located:
-    """A layer, which members of a batch have it, by their number, and where."""
-
-    row: FamilyLayer
-    having: tuple[int, ...]
-    tensors: tuple[StoredTensor, ...]
-
-    def read(self, new: int) -> int:
-        """How many of its members are read, where `new` are new: of a buffer only new ones are."""
-        return sum(index < new for index in self.having) if self.row.kind == LayerKind.BUFFER else len(self.having)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch in progress: its new members come first."""
-
-    id: int
-    new: int
-    members: tuple[Member, ...]
-    lost: frozenset[int]  # revisions that failed before this process took the batch up
-
-
 def measure_family(
     engine: Engine,
     family_id: int,
@@ -132,36 +109,18 @@ def _next_batch(
     with transaction(engine) as session:
         begun = next((one for one in _batches(session, family_id) if one.finished_at is None), None)
         if begun is not None:
-            return _batch(session, begun)
-        new, old = _waiting(session, family_id, options.retry_failed, tried)
+            return batches.of_row(session, begun)
+        new, old = batches.waiting(session, family_id, _batches(session, family_id), options.retry_failed, tried)
     if not new:
         return None
     if old and len(new) + len(old) > options.exact_members:
         old = _nearest(engine, family_id, new, old, source, options)
     with transaction(engine) as session:
-        return _batch(session, measurements.open_batch(session, family_id, METRIC_VERSION, new, old))
+        return batches.of_row(session, measurements.open_batch(session, family_id, METRIC_VERSION, new, old))
 
 
 def _batches(session: Session, family_id: int) -> list[MeasureBatch]:
     return measurements.batches(session, family_id, METRIC_VERSION)
-
-
-def _batch(session: Session, row: MeasureBatch) -> Batch:
-    members = tuple(measurements.member(session, revision) for revision in [*row.members, *row.against])
-    return Batch(row.id, len(row.members), members, frozenset(row.lost))
-
-
-def _waiting(session: Session, family_id: int, retry_failed: bool, tried: set[int]) -> tuple[list[int], list[int]]:
-    """The members that are to be measured now, and those that have been."""
-    members = {member.revision_id: member for member in measurements.members(session, family_id)}
-    failed = measurements.failed_members(session, family_id)
-    batches = _batches(session, family_id)
-    old = {revision for batch in batches for revision in batch.members if revision not in batch.lost}
-    old -= failed.keys()  # one that was lost while others were measured against it is to be measured again
-    waiting = {one for one, kind in failed.items() if not (retry_failed or kind == Transient.__name__)}
-    copied = {members[one].weights_digest for one in old & members.keys()}
-    new = _without_copies([m for m in members.values() if m.revision_id not in waiting | tried | old], copied)
-    return new, sorted((old & members.keys()) - set(new))
 
 
 def _nearest(
@@ -180,22 +139,22 @@ def _nearest(
         layers = _sync(session, family_id, new, options)
         fresh = Batch(0, len(new), tuple(measurements.member(session, one) for one in new), frozenset())
     trunk = [layer for layer in layers if layer.kind == LayerKind.TRUNK]
-    place = {revision: number for number, revision in enumerate([*new, *old])}
-    estimated = Estimated(len(place))
+    rows = {revision: number for number, revision in enumerate([*new, *old])}
+    estimated = Estimated(len(rows))
     reader = MemberReader(source, ())
     with layer_stream(reader, options.device, request=source.request_bytes) as stream:
-        for located in _located(engine, fresh, trunk, reader, options.memory):
-            reader.begin([fresh.members[index] for index in located.having])
-            row = located.row
-            sketches = np.full((len(place), row.buckets), np.nan)
-            with closing(LayerSketches(_counting(row), located.tensors, count=range(len(located.having)))) as taken:
+        for place in located(engine, fresh, trunk, reader, options.memory):
+            reader.begin([fresh.members[index] for index in place.having])
+            row = place.row
+            sketches = np.full((len(rows), row.buckets), np.nan)
+            with closing(LayerSketches(_counting(row), place.tensors, count=range(len(place.having)))) as taken:
                 sketch_only(stream, taken, _layer(row).size, options.memory)
-                sketches[list(located.having)] = taken.counted
-            sketches[[located.having[index] for index in reader.failed]] = np.nan
+                sketches[list(place.having)] = taken.counted
+            sketches[[place.having[index] for index in reader.failed]] = np.nan
             with transaction(engine) as session:
                 for revision, (_, sketch) in _known(session, row).items():
-                    if revision in place:
-                        sketches[place[revision]] = sketch
+                    if revision in rows:
+                        sketches[rows[revision]] = sketch
             estimated.add(sketches)
     chosen = candidates(estimated.relative(), range(len(new)), options.exact_neighbours)
     return sorted(old[one - len(new)] for one in chosen)
@@ -227,17 +186,6 @@ def _counting(row: FamilyLayer) -> CountSketch:
     return CountSketch.of(_layer(row), row.buckets)
 
 
-def _without_copies(members: list[Member], known: set[bytes | None]) -> list[int]:
-    """Of several members whose weight files are equal by their hashes, the first; none whose hash is known."""
-    chosen = []
-    seen = known - {None}
-    for member in members:
-        if member.weights_digest not in seen:
-            seen |= {member.weights_digest} - {None}
-            chosen.append(member.revision_id)
-    return chosen
-
-
 def _measure_batch(
     engine: Engine,
     batch: Batch,
@@ -251,7 +199,7 @@ def _measure_batch(
         layers = _sync(session, family[0], new, options)
         done = measurements.measured_layers(session, batch.id)
     reader = MemberReader(source, batch.lost)
-    located = _located(engine, batch, [layer for layer in layers if layer.id not in done], reader, options.memory)
+    places = located(engine, batch, [layer for layer in layers if layer.id not in done], reader, options.memory)
     projecting = Projecting(
         None if options.sketches is None else SketchStore(options.sketches, options.sketches_size),
         options.probes,
@@ -261,7 +209,7 @@ def _measure_batch(
         for number, layer in enumerate(layers):
             progress(Progress(family[1], batch.new, layer.name, number, len(layers)))
             if layer.id not in done:
-                _measure_one(engine, batch, next(located), stream, reader, projecting)
+                _measure_one(engine, batch, next(places), stream, reader, projecting)
         progress(Progress(family[1], batch.new, "", len(layers), len(layers)))
     with transaction(engine) as session:
         measurements.finish_batch(session, batch.id)
@@ -269,44 +217,6 @@ def _measure_batch(
             if member.revision_id not in reader.lost:
                 failures.resolve(session, member.repository_id, ["measure"])
     return len(layers) - len(done)
-
-
-def _located(
-    engine: Engine, batch: Batch, rows: Sequence[FamilyLayer], reader: MemberReader[Failure], memory: int
-) -> Iterator[Located]:
-    """The layers in order; before a run of small ones their bytes are read, of as many as the memory's share takes."""
-    run: list[Located] = []
-    size = 0
-    for row in rows:
-        layer = _locate(engine, batch, row)
-        held = held_bytes(layer.tensors[: layer.read(batch.new)])
-        if held is None or size + held > memory // _HELD:
-            yield from _together(run, batch, reader)
-            run, size = [], 0
-        if held is None:
-            yield layer
-        else:
-            run.append(layer)
-            size += held
-    yield from _together(run, batch, reader)
-
-
-def _together(run: Sequence[Located], batch: Batch, reader: MemberReader[Failure]) -> Iterator[Located]:
-    if len(run) > 1:  # a single one is better read block by block
-        reader.hold(
-            (batch.members[index], tensor)
-            for layer in run
-            for index, tensor in list(zip(layer.having, layer.tensors, strict=True))[: layer.read(batch.new)]
-        )
-    yield from run
-    reader.hold(())
-
-
-def _locate(engine: Engine, batch: Batch, row: FamilyLayer) -> Located:
-    with transaction(engine) as session:
-        places = measurements.places(session, row, [member.revision_id for member in batch.members])
-    having = tuple(index for index, member in enumerate(batch.members) if member.revision_id in places)
-    return Located(row, having, tuple(_stored(places[batch.members[index].revision_id]) for index in having))
 
 
 def _measure_one(
@@ -347,52 +257,6 @@ def _measure_one(
             )
             measurements.lose_member(session, batch.id, member.revision_id)
             reader.lost.add(member.revision_id)
-        measurements.store_layer(session, batch.id, row.id, _columns(found, sketch, having, batch))
-
-
-def _stored(place: measurements.Place) -> StoredTensor:
-    assert place.dtype in DTYPES, place  # noqa: S101  # others were refused when the header was read
-    scale, order = (None if one is None else _stored(one) for one in (place.scale, place.order))
-    return StoredTensor(place.file, place.name, place.dtype, place.start, place.stop, scale, order)
-
-
-def _columns(
-    found: LayerMeasures, sketch: NDArray[np.float64] | None, having: Sequence[int], batch: Batch
-) -> dict[str, Any]:
-    """The stored columns: numbers of the members that have the layer, spread over all members of the batch."""
-    new = [index for index in having if index < batch.new]
-
-    def spread(values: NDArray[Any], fill: float) -> list[Any]:
-        wide = np.full(batch.new, fill, dtype=values.dtype)
-        wide[new] = values
-        return list(wide.tolist())
-
-    def spread_pairs(values: NDArray[Any], fill: float) -> bytes:
-        wide = np.full((batch.new, len(batch.members)), fill, dtype=values.dtype)
-        wide[np.ix_(new, having)] = values
-        return pack(wide)
-
-    digests = dict(zip(new, found.digest, strict=True))
-    sparse = found.lost.any() or found.lost_of.any()
-    sketches = np.empty((batch.new, 0))
-    if sketch is not None:
-        sketches = np.full((batch.new, sketch.shape[1]), np.nan)
-        sketches[new] = sketch
-    return {
-        "count": spread(np.full(len(new), found.count), 0),
-        "zeros": spread(found.zeros, 0),
-        **{
-            name: spread(getattr(found, name), np.nan)
-            for name in ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
-        },
-        "digest": [digests.get(index, b"") for index in range(batch.new)],
-        "outliers": spread(found.outliers, 0),
-        "form": spread(np.array([FORMS.index(form) for form in found.form], dtype=np.int16), -1),
-        "squared_distance": spread_pairs(found.squared_distance, np.nan),
-        "lost": spread_pairs(found.lost.astype(np.float32), 0) if sparse else b"",
-        "lost_of": spread_pairs(found.lost_of.astype(np.float32), 0) if sparse else b"",
-        "equal": spread_pairs(found.equal, np.nan),
-        "slope": spread_pairs(found.slope, np.nan),
-        "rank": spread_pairs(found.rank, -1),
-        "sketch": sketches.astype("<f8").tobytes(),
-    }
+        measurements.store_layer(
+            session, batch.id, row.id, columns(found, sketch, having, batch.new, len(batch.members))
+        )

@@ -89,7 +89,7 @@ def significand(mantissas: int, dtype: str) -> int:
     """Bits of the significand of the narrowest format that holds values whose float64 mantissas' bits are these."""
     own = SIGNIFICAND[dtype]
     used = 52 - ((mantissas & -mantissas).bit_length() - 1) if mantissas else 0
-    return next((bits for bits in _COARSER if used <= bits < own), own) if own > 10 else own
+    return next((bits for bits in _COARSER if used <= bits < own), own)
 
 
 def _least(dtype: str) -> float:
@@ -250,7 +250,8 @@ class Probes:
                     row_bits = bits[at + number * each : at + (number + 1) * each]
                     powers[row - first + number] = _squared_powers(row_bits, _least(dtype))
             row, at = row + rows, at + size
-        return RowsPiece(first, found, powers, _mantissas(bits) if wide else 0)
+        finer = SIGNIFICAND.get(dtype, 0) > _COARSER[0]  # than a format that it may hold a copy of
+        return RowsPiece(first, found, powers, _mantissas(bits) if finer else 0)
 
 
 @lru_cache(maxsize=1)

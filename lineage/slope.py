@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 WINDOW = 1 << 16  # elements of a layer that are looked at: cost and memory stay bounded for layers of any size
 _FEWEST_ROWS = 16
 _NO_SCATTER = 1e-13  # relative to the sum of products: below it the scatter is rounding
-_PARTS = 16  # of a window that are computed side by side
+_PARTS = 16  # of a window, at most, that are computed side by side
+_FEWEST_PARTS = 4
+_SUMMED = 1 << 20  # pairs of all parts together that sums are kept of: 24 bytes each
 _CACHED = 512  # elements of each model that are compared before the next are touched
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -60,9 +62,9 @@ def evidence(values: torch.Tensor, members: int, mapped: Mapped = _one_by_one) -
     vanishes (equal tensors, a single row and column). `mapped` computes parts of the window, perhaps several at once.
     """
     windows = values.numpy()
-    of_rows = _summed(windows, members, mapped)
-    of_columns = _summed(np.ascontiguousarray(windows.transpose(0, 2, 1)), members, mapped)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # models that hold no numbers are among them
+        of_rows = _summed(windows, members, mapped)
+        of_columns = _summed(np.ascontiguousarray(windows.transpose(0, 2, 1)), members, mapped)
         a_on_b, b_on_a = _scatters(of_rows) + _scatters(of_columns)
         found = np.log(a_on_b / b_on_a)
     found[~np.isfinite(found)] = np.nan
@@ -87,8 +89,7 @@ class _Sums:
 def _summed(windows: NDArray[Any], members: int, mapped: Mapped) -> _Sums:
     """Over the lines of (n, lines, length) windows, a part of them at a time."""
     models, lines, _ = windows.shape
-    step = max(1, -(-lines // _PARTS))
-    parts = [(first, min(lines, first + step)) for first in range(0, lines, step)]
+    parts = _parts(lines, members * models)
     sums = np.zeros((len(parts), 3, members, models))
     squares = np.zeros((len(parts), models))
 
@@ -99,6 +100,13 @@ def _summed(windows: NDArray[Any], members: int, mapped: Mapped) -> _Sums:
     mapped(add, len(parts))
     a_on_b, b_on_a, products = sums.sum(axis=0)
     return _Sums(a_on_b, b_on_a, products, squares.sum(axis=0))
+
+
+def _parts(count: int, pairs: int) -> list[tuple[int, int]]:
+    """Lines or elements cut into parts, each with sums of its own: fewer of them where there are many pairs."""
+    parts = min(_PARTS, max(_FEWEST_PARTS, _SUMMED // max(1, pairs)))
+    step = max(1, -(-count // parts))
+    return [(first, min(count, first + step)) for first in range(0, count, step)]
 
 
 @compiled
@@ -144,8 +152,7 @@ def _scatters(sums: _Sums) -> Floats:
 def _equal(values: NDArray[Any], members: int, mapped: Mapped) -> NDArray[np.float32]:
     """(m, n) the share of (n, elements) values that is equal; of the members among each other above the diagonal."""
     models, elements = values.shape
-    step = max(1, -(-elements // _PARTS))
-    parts = [(first, min(elements, first + step)) for first in range(0, elements, step)]
+    parts = _parts(elements, members * models)
     counts = np.zeros((len(parts), members, models), dtype=np.int64)
     mapped(lambda part: _count_equal(values, *parts[part], counts[part]), len(parts))
     return np.asarray(counts.sum(axis=0) / max(1, elements), dtype=np.float32)

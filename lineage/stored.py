@@ -73,15 +73,17 @@ class _Arrays:
 
     def cover(self, batch: MeasureBatch) -> None:
         """The pairs that a batch measured."""
-        new = [self._place[one] for one in batch.members if one in self._place and one not in batch.lost]
-        old = [self._place[one] for one in batch.against if one in self._place and one not in batch.lost]
+        new, old = ([place for _, place in self._wanted(some, batch.lost)] for some in (batch.members, batch.against))
         for here, there in ((new, new), (new, old), (old, new)):
             self._unmeasured[np.ix_(here, there)] = False
 
+    def _wanted(self, revisions: Sequence[int], lost: Sequence[int]) -> list[tuple[int, int]]:
+        """Of a batch's members those that are wanted and were not lost: their numbers there and places here."""
+        return [(n, self._place[one]) for n, one in enumerate(revisions) if one in self._place and one not in lost]
+
     def take(self, row: LayerRow, batch: MeasureBatch, layer: int) -> None:
         """Take one layer of one batch."""
-        new = [(index, self._place[one]) for index, one in enumerate(batch.members) if one in self._place]
-        old = [(index, self._place[one]) for index, one in enumerate(batch.against) if one in self._place]
+        new, old = self._wanted(batch.members, batch.lost), self._wanted(batch.against, batch.lost)
         rows, here = [index for index, _ in new], [place for _, place in new]
         self._count[layer, here] = np.array(row.count)[rows]
         self._zeros[layer, here] = np.array(row.zeros)[rows]

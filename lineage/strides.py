@@ -15,6 +15,7 @@ import numpy as np
 from lineage.compiled import compiled
 from lineage.decoding import I64, decode, width_of
 from lineage.moments import Moments, together
+from lineage.products import LARGEST
 from lineage.stream import STRIDE
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _measure(
         first = at + stride * STRIDE * width
         decode(data, first, code, size, values)
         stored = data[first : first + size * width]
-        zeros, negative = _of_bits(stored, width, edges)
+        zeros, negative = _of_bits(stored, code, edges)
         decode(edges, 0, code, 2, extremes)
         counts[0] += zeros
         counts[1] += _sums(values[:size], extremes, numbers[stride])
@@ -120,7 +121,7 @@ def _hash_row(
         size = min(STRIDE, count - stride * STRIDE)
         first = at + stride * STRIDE * width
         stored = data[first : first + size * width]
-        negative = code != I64 and _of_bits(stored, width, edges)[1]
+        negative = _of_bits(stored, code, edges)[1]
         _hash(_words(stored, width, negative, words), straight, turned, hashes[stride])
 
 
@@ -147,10 +148,10 @@ def _sums(values: Floats, extremes: Floats, into: Floats) -> int:
         s2 += square
         s3 += square * value
         s4 += square * square
-    if not np.isfinite(s2):
+    least, greatest = extremes
+    if not np.isfinite(s2) or max(-least, greatest) > LARGEST:
         into[:] = np.nan
         return 0
-    least, greatest = extremes
     count = len(values)
     mean = least if least == greatest else s1 / count  # the rounding of a constant's mean would pass for its deviation
     m2 = s2 - s1 * mean
@@ -160,7 +161,8 @@ def _sums(values: Floats, extremes: Floats, into: Floats) -> int:
         m2, m3, m4 = _about(values, mean)
     into[0], into[1], into[2], into[3], into[4], into[5], into[6] = mean, m2, m3, m4, s2, least, greatest
     limit = OUTLIER * np.sqrt(m2 / count)
-    return _beyond(values, mean, limit) if greatest - mean > limit or mean - least > limit else 0
+    # The squares of numbers below 1e-162 are 0: their deviation is not known to be any.
+    return _beyond(values, mean, limit) if limit > 0 and max(greatest - mean, mean - least) > limit else 0
 
 
 @compiled
@@ -186,8 +188,11 @@ def _beyond(values: Floats, mean: float, limit: float) -> int:
 
 
 @compiled
-def _of_bits(stored: NDArray[np.uint8], width: int, into: NDArray[np.uint8]) -> tuple[int, bool]:
+def _of_bits(stored: NDArray[np.uint8], code: int, into: NDArray[np.uint8]) -> tuple[int, bool]:
     """How many zeros of either sign there are, and whether any of them is negative; the bits of the extremes."""
+    width = width_of(code)
+    if code == I64:
+        return _of_numbers(stored.view(np.int64), into.view(np.int64)), False
     if width == 2:
         return _of_integers(stored.view(np.int16), into[: 2 * width].view(np.int16), np.int16(15), np.int16(0x7FFF))
     if width == 4:
@@ -222,6 +227,18 @@ def _of_integers(
     for i in range(2):
         extremes[i] ^= (extremes[i] >> sign) & magnitude
     return zeros, zeros != positive
+
+
+@compiled
+def _of_numbers(stored: NDArray[np.int64], extremes: NDArray[np.int64]) -> int:
+    """The number of zeros among integers, and their extremes."""
+    zeros, least, greatest = 0, stored[0], stored[0]
+    for i in range(len(stored)):
+        zeros += 1 if stored[i] == 0 else 0
+        least = min(least, stored[i])
+        greatest = max(greatest, stored[i])
+    extremes[0], extremes[1] = least, greatest
+    return zeros
 
 
 @compiled

@@ -153,3 +153,15 @@ def test_a_rank_does_not_depend_on_the_type_that_values_are_stored_as(narrow: st
     for wide, dtype in ((child.double(), "F64"), (child.float(), "F32")):
         assert rank.rounding(wide, dtype) == pytest.approx(rank.rounding(child, narrow), rel=1e-6)
     assert measured(parent.float(), child.float(), "F32") == 6
+
+
+def test_a_float16_copy_of_bfloat16_is_as_coarse_as_what_it_copies() -> None:
+    coarse = (1 + torch.rand(40 * 64, generator=torch.Generator().manual_seed(0))).bfloat16()
+    fine = (1 + torch.rand(40 * 64, generator=torch.Generator().manual_seed(1))).half()
+    probes = rank.Probes(64)
+    found = [
+        rank.significand(probes.project(values, dtype, 0).mantissas, dtype)
+        for values, dtype in ((coarse, "BF16"), (coarse.half(), "F16"), (coarse.float(), "F32"), (fine, "F16"))
+    ]
+    assert found == [7, 7, 7, 10]
+    assert rank.rounding(coarse.half()[None], "F16") == pytest.approx(rank.rounding(coarse[None], "BF16"))

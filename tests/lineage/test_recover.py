@@ -110,7 +110,8 @@ def test_trees_strangers_and_roots_are_recovered_exactly(seed: int, trees: list[
         assert 0 <= tree.root_confidence <= 1
         for edge in tree.edges:
             assert 0 <= edge.confidence <= 1
-            assert edge.decided == (edge.confidence >= Parameters().decide)
+            sure = edge.confidence >= Parameters().decide
+            assert edge.decided == (sure and edge.evidence["direction"] >= Parameters().decide_direction)
             assert set(edge.evidence) == BY_WEIGHTS
 
 
