@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from lineage import rank
-from lineage.rank import Probes, Projection
+from lineage.projection import Probes, Projection, projected_rank, row_noise
 
 FORMATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SHAPES = ((1024, 1024), (768, 3072), (3072, 768))
@@ -58,7 +58,7 @@ def project(kept: torch.Tensor, dtype: str) -> Projection:
     values = torch.cat([piece.values for piece in pieces]).float().numpy()
     powers = np.concatenate([piece.powers for piece in pieces])
     bits = rank.significand(int(np.bitwise_or.reduce([piece.mantissas for piece in pieces])), dtype)
-    noise = rank.row_noise(powers, columns, bits)
+    noise = row_noise(powers, columns, bits)
     return Projection(lambda first, stop: values[first:stop], noise, columns, probes.count, bits)
 
 
@@ -70,7 +70,7 @@ def low_rank(generator: torch.Generator, shape: tuple[int, int], of: int, share:
 
 def from_projections(one: Stored, other: Stored) -> int:
     """What is found from projections."""
-    return rank.projected_rank(one.projection, other.projection, one.shape)
+    return projected_rank(one.projection, other.projection, one.shape)
 
 
 def from_whole(one: Stored, other: Stored) -> int:
@@ -135,7 +135,7 @@ def speed(size: int, repeats: int) -> bool:
     print(f"| svdvals, numpy's default tolerance | {int((values > tolerance).sum())} | {slow:.2f} | 1 |")
     ways: dict[str, Callable[[], int]] = {
         "kept projections": lambda: from_projections(parent, child),
-        "two projections taken first": lambda: rank.projected_rank(
+        "two projections taken first": lambda: projected_rank(
             project(parent.values, "BF16"), project(child.values, "BF16"), shape
         ),
         "the whole difference": lambda: from_whole(parent, child),

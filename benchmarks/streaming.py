@@ -29,8 +29,8 @@ from typing import Any
 from benchmarks import families
 from crawler.folder import FolderSource
 from crawler.hub import HubSource
-from lineage import rank
 from lineage.layer import measure_layer
+from lineage.projection import Probes
 from lineage.reading import MemberReader
 from lineage.sketch import CountSketch, buckets
 from lineage.sketching import LayerSketches
@@ -135,7 +135,7 @@ def _measure(source: Any, family: families.Family, revisions: list[Revision], pr
                 tensors,
                 count=members,
                 shape=shape,
-                probes=rank.Probes(shape[1], probes),
+                probes=Probes(shape[1], probes),
                 project=members if 0 < probes < min(shape) else (),
             )
             with closing(sketches):

@@ -16,6 +16,7 @@ from lineage import rank
 from lineage.cluster import THRESHOLD
 from lineage.family import Layer, LayerKind
 from lineage.layer import LayerMeasures, measure_layer
+from lineage.projection import Probes, Projection, projected_ranks
 from lineage.sketching import LayerSketches
 from lineage.whole import NEAREST
 
@@ -57,7 +58,7 @@ class Projecting:
             return measure_layer(stream, layer, tensors, members, self.memory), None
         shape = (layer.shape[0], layer.size // layer.shape[0]) if len(layer.shape) > 1 else (1, layer.size)
         project: list[int] = []
-        probes = rank.Probes(shape[1], self.probes)
+        probes = Probes(shape[1], self.probes)
         by_projections = layer.kind != LayerKind.VECTOR and self._projected(shape, tensors)
         if by_projections:
             project = [model for model in range(len(tensors)) if not self._kept(known.get(model), shape)]
@@ -77,7 +78,7 @@ class Projecting:
         at_once = max(2, self.memory // 8 // (shape[0] * (self.probes + 2) * 2 * _NUMBER))
 
         @lru_cache(at_once)
-        def projection(model: int) -> rank.Projection | None:
+        def projection(model: int) -> Projection | None:
             taken = sketches.projection(model)
             if taken is None and self.store is not None and model in digests:
                 return self.store.find(digests[model], shape, self.probes)
@@ -87,7 +88,7 @@ class Projecting:
             taken = sketches.projection(model)
             if self.store is not None and taken is not None and model not in found.unusable:
                 self.store.keep(digest, shape, taken)
-        ranks = rank.ranks(
+        ranks = projected_ranks(
             projection, found.squared_distance, found.squared_norm, shape, nearest=NEAREST, related=THRESHOLD**2
         )
         ranks[found.squared_distance == 0] = 0
@@ -101,7 +102,7 @@ class Projecting:
         if not smaller or min(shape) < 2 or (rank.small(shape) and whole <= self.memory // 4):
             return False
         # The probes, two matrices' projections, and what is known of each row of each model.
-        needed = rank.Probes(columns, self.probes).nbytes + rows * (4 * self.probes * _NUMBER + 8 * len(tensors))
+        needed = Probes(columns, self.probes).nbytes + rows * (4 * self.probes * _NUMBER + 8 * len(tensors))
         return needed <= self.memory // 4
 
     def _kept(self, digest: bytes | None, shape: tuple[int, int]) -> bool:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineage.rank import SEED, Projection
+from lineage.projection import Projection
+from lineage.rank import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,7 @@ import numpy as np
 
 from lineage import rank
 from lineage.decoding import rows_of
+from lineage.projection import Probes, Projection, RowsPiece, row_noise
 from lineage.stream import LayerStream, Part, Result, StoredTensor
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Piece:
     """What a block adds to the sketches of its models, by their number."""
 
     counted: dict[int, NDArray[np.float64]]  # (k,)
-    projected: dict[int, rank.RowsPiece]
+    projected: dict[int, RowsPiece]
 
 
 class LayerSketches:
@@ -51,7 +52,7 @@ class LayerSketches:
         *,
         count: Iterable[int],
         shape: tuple[int, int] = (1, 1),
-        probes: rank.Probes | None = None,
+        probes: Probes | None = None,
         project: Iterable[int] = (),
         folder: Path | None = None,
     ) -> None:
@@ -79,20 +80,18 @@ class LayerSketches:
         """The same stream, whose blocks are sketched by whatever measures them."""
         return _Watched(stream, self)
 
-    def projection(self, model: int) -> rank.Projection | None:
+    def projection(self, model: int) -> Projection | None:
         """The projection of a model, once the layer has passed; None where none was asked for."""
         roll = self._rolls.get(model)
         if roll is None or model not in self._done or self._probes is None:
             return None
         if model in self._steps:
             noise = rank.step_noise(self._steps[model])
-            return rank.Projection(
-                partial(self._read, model), noise, self._probes.columns, self._probes.count, rank.INT8
-            )
+            return Projection(partial(self._read, model), noise, self._probes.columns, self._probes.count, rank.INT8)
         dtype = self.tensors[model].dtype
         bits = rank.significand(roll.mantissas, dtype) if dtype in rank.SIGNIFICAND else 0
-        noise = rank.row_noise(roll.powers, self._probes.columns, bits)
-        return rank.Projection(partial(self._read, model), noise, self._probes.columns, self._probes.count, bits)
+        noise = row_noise(roll.powers, self._probes.columns, bits)
+        return Projection(partial(self._read, model), noise, self._probes.columns, self._probes.count, bits)
 
     def wanted(self, models: Iterable[int]) -> set[int]:
         """Those of the models that were not sketched yet and are to be."""
@@ -101,7 +100,7 @@ class LayerSketches:
     def look(self, block: Block, models: Sequence[int], wanted: set[int]) -> Piece:
         """What a block of these models adds. Changes nothing, so that several threads can look at blocks at once."""
         counted: dict[int, NDArray[np.float64]] = {}
-        projected: dict[int, rank.RowsPiece] = {}
+        projected: dict[int, RowsPiece] = {}
         for part in block.parts:
             here = {models[part.rows.start + row]: row for row in range(len(part.values))}
             count = [model for model in here if model in wanted & self._count]
@@ -172,7 +171,7 @@ class _Roll:
         self.mantissas = 0
         self._open: tuple[int, NDArray[Any]] | None = None  # the row that may go on
 
-    def take(self, piece: rank.RowsPiece) -> tuple[int, NDArray[Any]] | None:
+    def take(self, piece: RowsPiece) -> tuple[int, NDArray[Any]] | None:
         """The first row that is whole now, and it and those behind it."""
         self.mantissas |= piece.mantissas
         self.powers[piece.first : piece.first + len(piece.powers)] += piece.powers

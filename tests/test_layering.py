@@ -14,7 +14,7 @@ COMPUTING = {
     f"lineage.{name}"
     for name in (
         *("stream", "decoding", "block", "device", "pairs", "slope", "digest"),
-        *("rank", "sketch", "sketching", "whole", "layer"),
+        *("rank", "projection", "sketch", "sketching", "whole", "layer"),
     )
 } | {"hublineage.job"}
 

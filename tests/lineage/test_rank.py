@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage import rank
+from lineage.projection import Probes, Projection, projected_rank, row_noise
 
 FORMATS = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -112,13 +113,13 @@ def test_formats_without_rounding_have_none() -> None:
     assert rank.rounding(torch.zeros((3, 3)), "F16") == 0
 
 
-def projected(values: torch.Tensor, dtype: str, probes: int = 60) -> rank.Projection:
+def projected(values: torch.Tensor, dtype: str, probes: int = 60) -> Projection:
     """A matrix's projection, all at once."""
-    piece = rank.Probes(values.shape[1], probes).project(values.reshape(-1), dtype, 0)
+    piece = Probes(values.shape[1], probes).project(values.reshape(-1), dtype, 0)
     bits = rank.significand(piece.mantissas, dtype)
     numbers = piece.values.float().numpy()
-    noise = rank.row_noise(piece.powers, values.shape[1], bits)
-    return rank.Projection(lambda first, stop: numbers[first:stop], noise, values.shape[1], probes, bits)
+    noise = row_noise(piece.powers, values.shape[1], bits)
+    return Projection(lambda first, stop: numbers[first:stop], noise, values.shape[1], probes, bits)
 
 
 @settings(max_examples=25, deadline=None)
@@ -138,9 +139,9 @@ def test_ranks_and_their_sums_are_found_from_projections_in_every_format(
     parent = base.to(FORMATS[dtype])
     one, other = ((parent.double() + low_rank(generator, *shape, of)).to(FORMATS[dtype]) for of in ranks)
     a, b, c = (projected(values, dtype) for values in (parent, one, other))
-    assert rank.projected_rank(a, b, shape) == rank.projected_rank(b, a, shape) == ranks[0]
-    assert rank.projected_rank(a, c, shape) == ranks[1]
-    assert rank.projected_rank(b, c, shape) == sum(ranks)
+    assert projected_rank(a, b, shape) == projected_rank(b, a, shape) == ranks[0]
+    assert projected_rank(a, c, shape) == ranks[1]
+    assert projected_rank(b, c, shape) == sum(ranks)
 
 
 @pytest.mark.parametrize("narrow", ["BF16", "F16"])
@@ -148,8 +149,8 @@ def test_a_rank_does_not_depend_on_the_type_that_values_are_stored_as(narrow: st
     generator = torch.Generator().manual_seed(11)
     parent = matrix(generator, 120, 140).to(FORMATS[narrow])
     child = (parent.double() + low_rank(generator, 120, 140, 6)).to(FORMATS[narrow])
-    assert rank.projected_rank(projected(parent, narrow), projected(child, narrow), (120, 140)) == 6
-    assert rank.projected_rank(projected(parent.float(), "F32"), projected(child.double(), "F64"), (120, 140)) == 6
+    assert projected_rank(projected(parent, narrow), projected(child, narrow), (120, 140)) == 6
+    assert projected_rank(projected(parent.float(), "F32"), projected(child.double(), "F64"), (120, 140)) == 6
     for wide, dtype in ((child.double(), "F64"), (child.float(), "F32")):
         assert rank.rounding(wide, dtype) == pytest.approx(rank.rounding(child, narrow), rel=1e-6)
     assert measured(parent.float(), child.float(), "F32") == 6
@@ -158,7 +159,7 @@ def test_a_rank_does_not_depend_on_the_type_that_values_are_stored_as(narrow: st
 def test_a_float16_copy_of_bfloat16_is_as_coarse_as_what_it_copies() -> None:
     coarse = (1 + torch.rand(40 * 64, generator=torch.Generator().manual_seed(0))).bfloat16()
     fine = (1 + torch.rand(40 * 64, generator=torch.Generator().manual_seed(1))).half()
-    probes = rank.Probes(64)
+    probes = Probes(64)
     found = [
         rank.significand(probes.project(values, dtype, 0).mantissas, dtype)
         for values, dtype in ((coarse, "BF16"), (coarse.half(), "F16"), (coarse.float(), "F32"), (fine, "F16"))

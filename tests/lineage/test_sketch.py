@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lineage.decoding import rows_of
 from lineage.family import Layer, LayerKind
 from lineage.layer import measure_layer
-from lineage.rank import Probes, Projection, projected_rank
+from lineage.projection import Probes, Projection, projected_rank
 from lineage.sketch import BUCKETS, CountSketch, buckets, relative_error
 from lineage.sketching import LayerSketches
 from lineage.stream import STRIDE, Part, layer_stream

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineage.rank import Projection
+from lineage.projection import Projection
 from lineage.sketch_store import SketchStore
 
 SHAPE = (30, 50)
@@ -107,7 +107,7 @@ WRITER = """
 import sys
 import numpy as np
 from pathlib import Path
-from lineage.rank import Projection
+from lineage.projection import Projection
 from lineage.sketch_store import SketchStore
 store = SketchStore(Path(sys.argv[1]), 20_000)
 for turn in range(60):
