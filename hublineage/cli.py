@@ -24,6 +24,8 @@ from hublineage.options import (
     Cache,
     CacheSize,
     DataDir,
+    Decide,
+    DecideDirection,
     Device,
     Endpoint,
     ExactMembers,
@@ -45,6 +47,7 @@ from hublineage.options import (
     Trees,
     WeightsOnly,
 )
+from hublineage.parameters import parameters
 from hublineage.progress import reporting
 from hublineage.result import result
 from hublineage.settings import Settings, parse_memory, parse_size, read_settings
@@ -52,7 +55,6 @@ from hublineage.sources import open_source
 from lineage.compare import compare as compare_source
 from lineage.measure import Options
 from lineage.mother import Metric
-from lineage.recover import Parameters
 
 app = typer.Typer(
     help="Which model was a model trained from? Lineage of Hugging Face Hub models, inferred from their weights.",
@@ -97,14 +99,6 @@ def _said(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _parameters(method: str, metric: Metric, trees: int | None) -> Parameters:
-    if method not in {"recover", "mother"}:
-        raise UsageError(f"--method {method}: expected recover or mother")
-    if method == "recover" and (trees is not None or metric is not Metric.FINE_TUNE):
-        raise UsageError("--trees and --metric steer the paper's method: add --method mother")
-    return Parameters(method=method, metric=metric.value, trees=trees)
-
-
 @app.command()
 def run(
     folder: Folder = None,
@@ -118,6 +112,8 @@ def run(
     method: Method = "recover",
     metric: MetricOption = Metric.FINE_TUNE,
     trees: Trees = None,
+    decide: Decide = None,
+    decide_direction: DecideDirection = None,
     weights_only: WeightsOnly = False,
     memory: Memory = None,
     device: Device = None,
@@ -140,13 +136,13 @@ def run(
     hublineage run --author google-bert --architecture 'Bert*'
     """
     query = _query(author, search, tag, architecture, ids, limit)
-    parameters = _parameters(method, metric, trees)
+    chosen = parameters(method, metric, trees, decide, decide_direction)
     said = _said(memory=memory, device=device, quota_share=quota_share, cache=cache, cache_size=cache_size, jobs=jobs)
     said |= _said(exact_members=exact_members, exact_neighbours=exact_neighbours)
     options = _options(read_settings(**said), retry_failed=retry_failed)
     name = source_name(folder, endpoint, query)
     with working(data_dir, **said) as context, reporting() as report:
-        work = job.Job(query, crawler.Options(jobs=context.settings.jobs), options, parameters, weights_only)
+        work = job.Job(query, crawler.Options(jobs=context.settings.jobs), options, chosen, weights_only)
         with closing(open_source(name, context.engine, context.settings, report)) as source:
             crawled = job.run(context.engine, source, work, report)
         found = result(context.engine, crawled.source_id)
@@ -231,16 +227,18 @@ def infer(
     method: Method = "recover",
     metric: MetricOption = Metric.FINE_TUNE,
     trees: Trees = None,
+    decide: Decide = None,
+    decide_direction: DecideDirection = None,
     weights_only: WeightsOnly = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Recover the model trees of all measured families, from what is stored."""
-    parameters = _parameters(method, metric, trees)
+    chosen = parameters(method, metric, trees, decide, decide_direction)
     runs: list[int] = []
     with working(data_dir) as context, reporting() as report:
         for _, number in crawled_sources(context.engine, folder, endpoint):
-            work = job.Job(parameters=parameters, weights_only=weights_only)
+            work = job.Job(parameters=chosen, weights_only=weights_only)
             runs += job.infer(context.engine, number, work, report)
     _tell({"runs": runs}, as_json, "runs {runs}")
 

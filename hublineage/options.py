@@ -35,6 +35,14 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again wha
 Method = Annotated[str, typer.Option(help="recover (ours) or mother (the paper's).")]
 MetricOption = Annotated[Metric, typer.Option(help="The distance of the paper's method.")]
 Trees = Annotated[int | None, typer.Option(min=1, help="The number of trees per family, for the paper's method.")]
+Decide = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="The confidence from which on an edge counts as decided; 0.5 by default."),
+]
+DecideDirection = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="The probability of its direction that it takes besides; 0.7 by default."),
+]
 WeightsOnly = Annotated[
     bool, typer.Option("--weights-only", help="Keep dates and all other metadata out of the inference.")
 ]

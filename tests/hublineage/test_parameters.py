@@ -1,0 +1,35 @@
+"""What steers an inference, from the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.errors import UsageError
+from hublineage.parameters import parameters
+from lineage.mother import Metric
+from lineage.recover import Parameters
+
+
+def test_nothing_said_is_what_the_method_does_by_itself() -> None:
+    assert parameters("recover", Metric.FINE_TUNE, None, None, None) == Parameters()
+
+
+def test_probabilities_from_which_on_edges_are_decided_are_taken_over() -> None:
+    found = parameters("recover", Metric.FINE_TUNE, None, 0.9, 0.0)
+    assert (found.decide, found.decide_direction) == (0.9, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "metric", "trees", "decide", "what"),
+    [
+        ("best", Metric.FINE_TUNE, None, None, "expected recover or mother"),
+        ("recover", Metric.LOW_RANK, None, None, "--method mother"),
+        ("recover", Metric.FINE_TUNE, 3, None, "--method mother"),
+        ("mother", Metric.FINE_TUNE, None, 0.5, "need probabilities"),
+    ],
+)
+def test_an_option_that_the_method_does_not_know_is_refused(
+    method: str, metric: Metric, trees: int | None, decide: float | None, what: str
+) -> None:
+    with pytest.raises(UsageError, match=what):
+        parameters(method, metric, trees, decide, None)
