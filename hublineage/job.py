@@ -16,7 +16,7 @@ from db.errors import UsageError
 from db.models import SourceRow
 from lineage.arborescence import NoArborescence
 from lineage.compare import compare
-from lineage.infer import infer_family
+from lineage.infer import infer_family, is_measured
 from lineage.measure import Options, measure_family
 from lineage.recover import Parameters
 
@@ -81,11 +81,14 @@ def measure(engine: Engine, source: Source, source_id: int, job: Job, report: Re
 
 
 def infer(engine: Engine, source_id: int, job: Job, report: Reporter) -> list[int]:
-    """Infer every family of a source; return the runs."""
+    """Infer every family of a source that was measured; return the runs."""
     runs = []
     found = families(engine, source_id)
     for number, (family, name) in enumerate(found):
         report.step("infer", number, len(found), name)
+        if not is_measured(engine, family):
+            report.note(f"{name} has no measures of this version: `hublineage measure` takes them")
+            continue
         try:
             runs.append(infer_family(engine, family, job.parameters, weights_only=job.weights_only))
         except NoArborescence as error:

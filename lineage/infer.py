@@ -43,6 +43,12 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
         return run.id
 
 
+def is_measured(engine: Engine, family_id: int) -> bool:
+    """Whether a family has measures of this version: without, a run would put an empty answer in place of an older."""
+    with transaction(engine) as session:
+        return any(batch.finished_at for batch in measurements.batches(session, family_id, METRIC_VERSION))
+
+
 def _twins(members: dict[int, Member], measures: FamilyMeasures) -> dict[int, int]:
     """Members that were not measured because their weight files equal those of one that was: copy -> original."""
     originals = {

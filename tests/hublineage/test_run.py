@@ -176,6 +176,16 @@ def test_twice_in_a_row_is_the_same_answer_and_adds_no_rows(command: Command, mo
         assert command.rows("SELECT id, described_at FROM revisions ORDER BY 1") == described
 
 
+def test_measures_of_an_older_version_are_not_mistaken_for_none_at_all(command: Command, models: Path) -> None:
+    assert command("run", "--folder", models).code == 0
+    edges = command.rows("SELECT * FROM hublineage.inferred_parents ORDER BY 1, 2")
+    command.execute("UPDATE measure_batches SET metric_version = metric_version - 1")
+    answer = command("infer", "--folder", models)
+    assert answer.code == 0
+    assert "has no measures of this version: `hublineage measure` takes them" in answer.err
+    assert command.rows("SELECT * FROM hublineage.inferred_parents ORDER BY 1, 2") == edges != []
+
+
 def test_names_do_not_change_what_weights_say(
     populated: tuple[Command, Any], new_database: NewDatabase, models: Path, tmp_path: Path
 ) -> None:
