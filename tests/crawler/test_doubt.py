@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,9 @@ from safetensors.numpy import save
 
 from crawler.doubt import TIMES, confirmed
 from crawler.hub import HubSource
-from crawler.retry import Policy
 from crawler.source import Part, Query
 from db.errors import RangeNotHonoured, RepositoryUnavailable, SourceUnreachable, Transient
 from hublineage.hub.faults import Faults
-from hublineage.hub.server import HubServer
 
 NAME = "org/model-1"
 WEIGHTS = save({"layer.weight": np.arange(64, dtype="<f4").reshape(8, 8)})
@@ -36,25 +34,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name / "README.md").write_text("A card.")
         (root / name / "model.safetensors").write_bytes(WEIGHTS)
     return root
-
-
-@pytest.fixture(scope="module")
-def served(models: Path) -> Iterator[tuple[str, Faults]]:
-    faults = Faults()
-    with HubServer(models, faults=faults) as hub:
-        yield hub.url, faults
-
-
-@pytest.fixture
-def faults(served: tuple[str, Faults]) -> Faults:
-    served[1].clear()
-    return served[1]
-
-
-@pytest.fixture
-def hub(served: tuple[str, Faults], faults: Faults) -> Iterator[HubSource]:
-    with HubSource(served[0], page_size=2, policy=Policy(sleep=lambda _: None)) as source:
-        yield source
 
 
 REFUSALS: list[Callable[[Faults, str, int], None]] = [

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +61,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     write_models(root)
     return root
-
-
-@pytest.fixture(scope="module")
-def served(models: Path) -> Iterator[tuple[str, Faults]]:
-    faults = Faults()
-    with HubServer(models, faults=faults) as hub:
-        yield hub.url, faults
-
-
-@pytest.fixture
-def faults(served: tuple[str, Faults]) -> Faults:
-    served[1].clear()
-    return served[1]
-
-
-@pytest.fixture
-def hub(served: tuple[str, Faults], faults: Faults) -> Iterator[HubSource]:
-    with HubSource(served[0], page_size=2, policy=QUICK) as source:
-        yield source
 
 
 @pytest.fixture(params=["folder", "hub"])

@@ -12,30 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
-from storage import CONTENT, FILE, Handler, Storage, cut, forget, replies, serving, stall, trickle
+from storage import CONTENT, FILE, Handler, Storage, cut, forget, replies, stall, trickle
 
 from crawler.addresses import Address
 from crawler.ranges import RangeReader
 from crawler.retry import Policy
 from db.errors import Failure, HeaderMalformed, RangeNotHonoured, RepositoryUnavailable, Transient
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Storage, httpx2.Client]]:
-    with serving() as storage, httpx2.Client() as client:
-        yield storage, client
-
-
-@pytest.fixture
-def storage(shared: tuple[Storage, httpx2.Client]) -> Storage:
-    return forget(shared[0])
-
-
-@pytest.fixture
-def reader(storage: Storage, shared: tuple[Storage, httpx2.Client]) -> Iterator[RangeReader]:
-    reader = RangeReader(shared[1], storage.resolve, Policy(tries=4, sleep=storage.waits.append))
-    yield reader
-    reader.close()
 
 
 def test_ranges_arrive_and_the_file_is_resolved_once(storage: Storage, reader: RangeReader) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import Response
-from storage import CONTENT, FILE, Storage, cut, forget, honest, part, replies, right, serving, trickle
+from storage import CONTENT, FILE, Storage, cut, forget, honest, part, replies, right, trickle
 
 from crawler.addresses import Address, File
 from crawler.ranges import GAP, RangeReader
@@ -27,24 +26,6 @@ from db.errors import (
     SourceUnreachable,
     Transient,
 )
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Storage, httpx2.Client]]:
-    with serving() as storage, httpx2.Client() as client:
-        yield storage, client
-
-
-@pytest.fixture
-def storage(shared: tuple[Storage, httpx2.Client]) -> Storage:
-    return forget(shared[0])
-
-
-@pytest.fixture
-def reader(storage: Storage, shared: tuple[Storage, httpx2.Client]) -> Iterator[RangeReader]:
-    reader = RangeReader(shared[1], storage.resolve, Policy(tries=4, sleep=storage.waits.append))
-    yield reader
-    reader.close()
 
 
 def test_neighbours_come_by_one_request_and_strangers_by_their_own(storage: Storage, reader: RangeReader) -> None:
