@@ -34,7 +34,8 @@ from lineage.copies import copies, stand_ins
 from lineage.direction import SCORES, edge_scores
 from lineage.family import FamilyMeasures
 from lineage.learnt import FILE, learnt
-from lineage.recover import edge_margin
+from lineage.preorder import preorder
+from lineage.recover import edge_margins
 from lineage.skeleton import skeleton
 from lineage.walk import outward, sides
 
@@ -158,10 +159,13 @@ def margins(tree: TrueTree) -> list[tuple[float, bool]]:
     found = skeleton(tree.measures, sorted(tree.members))
     place = {member: index for index, member in enumerate(found.members)}
     true = {frozenset(edge) for edge in tree.edges}
-    return [
-        (edge_margin(found.squared, side, place[edge[0]], place[edge[1]])[0], frozenset(edge) in true)
-        for edge, side in zip(found.edges, sides(found.members, found.edges), strict=True)
-    ]
+    if not found.edges:
+        return []
+    directed = outward(found.edges[0][0], found.edges)  # a margin has no direction: any root does
+    pairs = np.array([(place[parent], place[child]) for parent, child in directed], dtype=np.intp)
+    tree_of_places = preorder(len(place), pairs, int(pairs[0, 0]))
+    own = edge_margins(found.squared, pairs, tree_of_places).tolist()
+    return [(margin, frozenset(edge) in true) for margin, edge in zip(own, directed, strict=True)]
 
 
 def learn_adjacency(zoos: Sequence[Sequence[tuple[float, bool]]]) -> dict[str, float]:

@@ -24,7 +24,7 @@ from lineage.learnt import learnt
 from lineage.merge_edges import merge_edges, merges_apart
 from lineage.merges import Merges
 from lineage.mother import Metric
-from lineage.preorder import preorder
+from lineage.preorder import Preorder, preorder
 from lineage.replacement import dense_replacements
 from lineage.skeleton import LOW_RANK, Skeleton, skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
@@ -186,13 +186,11 @@ def _edges(
     tree = preorder(len(place), pairs, place[directed[0][0]])
     likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
     above = 1 - tree.below(likely[tree.order])
-    replacements = dense_replacements(found.squared, tree)
+    margins = edge_margins(found.squared, pairs, tree).tolist()
     inferred = []
-    for parent, child in directed:
-        at = tree.place[place[child]]
-        direction = float(above[at])
+    for (parent, child), margin in zip(directed, margins, strict=True):
+        direction = float(above[tree.place[place[child]]])
         own = float(found.squared[place[parent], place[child]])
-        margin = _margin(own, float(replacements[at]))
         adjacency = float(expit(learnt().adjacency_offset + learnt().adjacency_slope * margin))
         orphaned = any({parent, child} <= group for group in orphans)
         if orphaned:
@@ -235,20 +233,18 @@ _LARGEST_MARGIN = 3.0
 _ADJACENT_ORPHANS = 0.2  # siblings whose parent is absent are seldom each other's parents
 
 
-def edge_margin(squared: NDArray[np.float64], side: NDArray[np.bool_], parent: int, child: int) -> tuple[float, float]:
-    """Log of the squared distance of the best pair that could replace an edge over the edge's own, and the latter."""
-    own = float(squared[parent, child])
-    rows, columns = np.flatnonzero(side), np.flatnonzero(~side)
-    across = squared[np.ix_(rows, columns)]
-    across[np.searchsorted(rows, parent), np.searchsorted(columns, child)] = np.inf
-    return _margin(own, float(across.min())), own
+def edge_margins(squared: NDArray[np.float64], edges: NDArray[np.intp], tree: Preorder) -> NDArray[np.float64]:
+    """(e,) log of the squared distance of the best pair that could replace an edge over the edge's own.
 
-
-def _margin(own: float, second: float) -> float:
-    """The same, clipped; `second` is inf where nothing could replace it."""
-    if not np.isfinite(second) or own <= 0:
-        return _LARGEST_MARGIN
-    return float(np.clip(np.log(second / own), -_LARGEST_MARGIN, _LARGEST_MARGIN))
+    `edges` are (e, 2) parents and children of the tree, as rows of `squared`. Clipped; the largest where nothing could
+    replace an edge.
+    """
+    own = squared[edges[:, 0], edges[:, 1]]
+    second = dense_replacements(squared, tree)[tree.place[edges[:, 1]]]
+    found = np.full(len(edges), _LARGEST_MARGIN)
+    known = np.isfinite(second) & (own > 0)
+    found[known] = np.clip(np.log(second[known] / own[known]), -_LARGEST_MARGIN, _LARGEST_MARGIN)
+    return found
 
 
 def relation(measures: FamilyMeasures, parent: int, child: int) -> str:
