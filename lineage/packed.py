@@ -31,6 +31,15 @@ def unpack_sketches(data: bytes, members: int) -> NDArray[np.float64]:
     return np.frombuffer(data, "<f8").reshape(members, -1)
 
 
+def fill_upper(square: NDArray[Any], condensed: NDArray[Any]) -> None:
+    """Write the condensed upper triangle of (n, n) into it; what is not above the diagonal is left."""
+    first = 0
+    for row in range(len(square) - 1):  # a slice at a time: much faster than by an index of all pairs
+        length = len(square) - row - 1
+        square[row, row + 1 :] = condensed[first : first + length]
+        first += length
+
+
 def spread(
     pairs: NDArray[Any],
     packed: tuple[NDArray[Any], NDArray[Any]],
@@ -51,10 +60,7 @@ def spread(
         pairs[np.ix_(here, there)] = block
         pairs[np.ix_(there, here)] = sign * block.T
     square = np.zeros((size, size), dtype=own.dtype)
-    first = 0
-    for row in range(size - 1):  # a slice at a time: much faster than by an index of all pairs
-        square[row, row + 1 :] = own[first : first + size - row - 1]
-        first += size - row - 1
+    fill_upper(square, own)
     square += sign * square.T
     if len(rows) == size > 0 and (np.diff(here) == 1).all():
         pairs[here[0] : here[0] + size, here[0] : here[0] + size] = square

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lineage.packed import fill_upper
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -39,11 +41,7 @@ def summed(layers: Iterable[Floats]) -> NDArray[np.float64]:
 def square(condensed: Floats, members: int, diagonal: float = 0.0) -> NDArray[np.float32]:
     """(members, members) symmetric float32; what is not measured (NaN) becomes inf."""
     found = np.empty((members, members), dtype=np.float32)
-    first = 0
-    for row in range(members):  # a slice at a time: much faster than by an index of all pairs
-        length = members - row - 1
-        found[row, row + 1 :] = condensed[first : first + length]
-        first += length
+    fill_upper(found, condensed)
     np.copyto(found, np.inf, where=np.isnan(found))
     for start in range(0, members, _BLOCK):  # in blocks: a transpose as a whole would be read against the grain
         stop = min(members, start + _BLOCK)
