@@ -64,7 +64,7 @@ def _seconds(models: int, side: int) -> float:
     children = [root + 1e-3 * noise[n * 1_000 :][: side * side].view(side, side) for n in range(models)]
     files = [memoryview(child.numpy().data).cast("B") for child in children]
 
-    def read(member: int, tensor: StoredTensor, start: int, buffer: memoryview) -> bool:  # noqa: ARG001
+    def read(member: int, tensor: StoredTensor, start: int, buffer: memoryview) -> bool:  # noqa: ARG001  # a Reader
         buffer[:] = files[member][start : start + len(buffer)]
         return True
 

@@ -124,7 +124,7 @@ def commit() -> str:
     """The commit that the figures belong to, and whether files differed from it."""
     try:
         asked = ["git", "describe", "--always", "--dirty= and changes", "--exclude=*"]
-        done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)  # noqa: S603
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)  # noqa: S603  # git
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()

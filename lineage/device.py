@@ -69,7 +69,7 @@ class DeviceProducts:
         if self._device.type != "cuda":
             return None, None
         if not hasattr(self._local, "queues"):
-            made = [torch.cuda.Stream(self._device) for _ in range(2)]  # type: ignore[no-untyped-call]
+            made = [torch.cuda.Stream(self._device) for _ in range(2)]  # type: ignore[no-untyped-call]  # torch's
             self._local.queues = tuple(made)
         copies, sums = self._local.queues
         return copies, sums

@@ -196,7 +196,7 @@ def multiply(values: Floats, size: int, gram: Floats) -> None:
         rows = min(3, members - row)
         column = row
         while rows == 3 and column + 4 <= models:
-            _thirdby_four(values[row * size : (row + 3) * size], values[column * size : (column + 4) * size], found)
+            _three_by_four(values[row * size : (row + 3) * size], values[column * size : (column + 4) * size], found)
             gram[row : row + 3, column : column + 4] += found
             column += 4
         for one in range(row, row + rows):
@@ -205,7 +205,7 @@ def multiply(values: Floats, size: int, gram: Floats) -> None:
 
 
 @compiled
-def _thirdby_four(three: Floats, four: Floats, into: Floats) -> None:
+def _three_by_four(three: Floats, four: Floats, into: Floats) -> None:
     size = len(three) // 3
     a, b, c = three[:size], three[size : 2 * size], three[2 * size :]
     w, x, y, z = four[:size], four[size : 2 * size], four[2 * size : 3 * size], four[3 * size :]

@@ -150,7 +150,7 @@ class LayerSketches:
 
     def _read(self, model: int, first: int, stop: int) -> NDArray[Any]:
         assert self._file is not None  # noqa: S101  # it was written to
-        assert self._probes is not None  # noqa: S101
+        assert self._probes is not None  # noqa: S101  # asked for with the projections
         kept, count = self._kept(model), self._probes.count
         rows = min(stop, self._shape[0]) - first
         found = np.empty((rows, count), dtype=kept)
