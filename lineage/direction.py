@@ -17,7 +17,8 @@ from scipy.special import ndtri, stdtr
 
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
-from lineage.walk import outward, sides
+from lineage.preorder import preorder
+from lineage.walk import outward
 
 SCORES = ("slope", "kurtosis", "norm", "vectors", "start", "zeros", "stand_in", "side")
 STEADIEST = 4.0  # standard deviations; beyond, layers are no longer independent witnesses
@@ -68,10 +69,16 @@ def edge_scores(
     stand_in: StandIns | None = None,
 ) -> dict[tuple[int, int], dict[str, float]]:
     """The scores of every edge (i, j) of the tree that `edges` make of `members`, for "i is the parent of j"."""
-    return {
-        edge: scores(measures, edge, int(side.sum()), len(members), stand_in)
-        for edge, side in zip(edges, sides(members, edges), strict=True)
-    }
+    if not edges:
+        return {}
+    pairs = np.array(edges, dtype=np.intp)
+    place = {member: index for index, member in enumerate(members)}
+    placed = np.array([(place[i], place[j]) for i, j in edges], dtype=np.intp)
+    tree = preorder(len(members), placed, 0)
+    one, other = tree.place[placed].T
+    below = tree.size[np.maximum(one, other)]  # in preorder the later of the two is the one farther down
+    side = np.where(one > other, below, len(members) - below)
+    return dict(zip(map(tuple, pairs.tolist()), _scores(measures, pairs, side, len(members), stand_in), strict=True))
 
 
 def scores(
@@ -81,22 +88,35 @@ def scores(
 
     `side` of the tree's members are on the side of edge[0] when the edge is cut: a root has many descendants.
     """
-    i, j = edge
+    return _scores(measures, np.array([edge], dtype=np.intp), np.array([side]), members, stand_in)[0]
+
+
+def _scores(
+    measures: FamilyMeasures,
+    edges: NDArray[np.intp],
+    side: NDArray[np.intp],
+    members: int,
+    stand_in: StandIns | None,
+) -> list[dict[str, float]]:
+    """Of (e, 2) edges; all at once, as a family has thousands."""
+    i, j = edges.T
     moved = measures.squared_distance[:, i, j] > 0
-    trunk = moved & _of_kind(measures, LayerKind.TRUNK)
-    vectors = moved & _of_kind(measures, LayerKind.VECTOR)
-    alike = trunk & (np.abs(_zero_share(measures, j) - _zero_share(measures, i)) <= UNLIKE)
+    trunk = moved & _of_kind(measures, LayerKind.TRUNK)[:, None]
+    vectors = moved & _of_kind(measures, LayerKind.VECTOR)[:, None]
+    share = measures.zeros / np.maximum(measures.count, 1)
+    alike = trunk & (np.abs(share[:, j] - share[:, i]) <= UNLIKE)
     known = stand_in or {}
-    return {
-        "slope": steadiness(measures.slope[alike, i, j].astype(np.float64)),
-        "kurtosis": steadiness(_log_ratio(measures.kurtosis[alike], i, j)),
-        "norm": steadiness(_log_ratio(measures.squared_norm[alike], j, i)),
-        "vectors": steadiness(_log_ratio(measures.variance[vectors], j, i)),
-        "start": steadiness(_log_ratio(_from_start(measures, vectors), j, i)),
+    columns = {
+        "slope": _steadiest(measures.slope[:, i, j].astype(np.float64), alike),
+        "kurtosis": _steadiest(_log_ratio(measures.kurtosis, i, j), alike),
+        "norm": _steadiest(_log_ratio(measures.squared_norm, j, i), alike),
+        "vectors": _steadiest(_log_ratio(measures.variance, j, i), vectors),
+        "start": _steadiest(_log_ratio(_from_start(measures), j, i), vectors),
         "zeros": _zeros(measures, trunk, j, i),
-        "stand_in": float((j, i) in known) - float((i, j) in known),
-        "side": float(np.log(side / (members - side))),
+        "stand_in": np.array([float((b, a) in known) - float((a, b) in known) for a, b in edges.tolist()]),
+        "side": np.log(side / (members - side)),
     }
+    return [dict(zip(columns, row, strict=True)) for row in np.column_stack(list(columns.values())).tolist()]
 
 
 def steadiness(values: NDArray[np.float64]) -> float:
@@ -105,36 +125,52 @@ def steadiness(values: NDArray[np.float64]) -> float:
     It is the t statistic of their mean, as the normal deviate that is as improbable: with few layers a large t is no
     rarity. The size of an effect goes with the size of a fine-tune's step; whether layers agree on its sign does not.
     """
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
-        return ALONE * float(np.sign(known).sum())
-    error = known.std(ddof=1) / np.sqrt(len(known))
-    mean = float(known.mean())
-    if error == 0:
-        return float(np.sign(mean)) * STEADIEST
-    tail = float(stdtr(len(known) - 1, -abs(mean) / error))
-    return float(np.sign(mean)) * min(STEADIEST, -float(ndtri(tail)))
+    return float(_steadiest(values[:, None], np.ones((len(values), 1), dtype=bool))[0])
+
+
+def _steadiest(values: NDArray[np.float64], told: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(e,) steadiness of each column of (L, e), over the layers that are `told` (L, e) and known."""
+    told = told & np.isfinite(values)
+    number = told.sum(axis=0)
+    values = np.where(told, values, 0.0)
+    mean = values.sum(axis=0) / np.maximum(number, 1)
+    spread = np.where(told, values - mean, 0.0)
+    variance = np.square(spread).sum(axis=0) / np.maximum(number - 1, 1)
+    # What is spread by less than rounding is not spread.
+    error = np.where(
+        np.abs(spread).max(axis=0, initial=0.0) > _ROUNDED * np.abs(mean),
+        np.sqrt(variance / np.maximum(number, 1)),
+        0.0,
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tail = stdtr(np.maximum(number - 1, 1), -np.abs(mean) / error)
+    size = np.where(error > 0, np.minimum(STEADIEST, -ndtri(np.where(error > 0, tail, 0.5))), STEADIEST)
+    found: NDArray[np.float64] = np.sign(mean) * np.where(number < 2, ALONE, size)
+    return found
+
+
+_ROUNDED = 1e-15
 
 
 def _of_kind(measures: FamilyMeasures, kind: LayerKind) -> NDArray[np.bool_]:
     return np.array([layer.kind is kind for layer in measures.layers], dtype=bool)
 
 
-def _log_ratio(values: NDArray[np.float64], above: int, below: int) -> NDArray[np.float64]:
-    """Per layer, how much larger a positive number is for one member than for the other."""
+def _log_ratio(values: NDArray[np.float64], above: NDArray[np.intp], below: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(L, e) how much larger a positive number is for some members than for others."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio: NDArray[np.float64] = np.log(values[:, above] / values[:, below])
     return ratio
 
 
-def _from_start(measures: FamilyMeasures, layers: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(layers, N) mean squared distance of vectors from their initialisation: scales begin at 1, biases at 0.
+def _from_start(measures: FamilyMeasures) -> NDArray[np.float64]:
+    """(L, N) mean squared distance of vectors from their initialisation: scales begin at 1, biases at 0.
 
     A vector whose mean is above a half is taken for a scale. A child has been trained for longer than its parent
     (Neural Phylogeny Detection); of vectors, other than of matrices, the initialisation is known.
     """
-    spread = measures.variance[layers]
-    mean = np.sqrt(np.maximum(measures.squared_norm[layers] / np.maximum(measures.count[layers], 1) - spread, 0.0))
+    spread = measures.variance
+    mean = np.sqrt(np.maximum(measures.squared_norm / np.maximum(measures.count, 1) - spread, 0.0))
     start: NDArray[np.float64] = spread + (mean - (mean > _SCALE)) ** 2
     return start
 
@@ -142,19 +178,17 @@ def _from_start(measures: FamilyMeasures, layers: NDArray[np.bool_]) -> NDArray[
 _SCALE = 0.5
 
 
-def _zero_share(measures: FamilyMeasures, member: int) -> NDArray[np.float64]:
-    """(L,) shares of zeros in the layers of a member."""
-    share: NDArray[np.float64] = measures.zeros[:, member] / np.maximum(measures.count[:, member], 1)
-    return share
-
-
-def _zeros(measures: FamilyMeasures, layers: NDArray[np.bool_], more: int, fewer: int) -> float:
-    """By how much the share of zeros differs, where it does by more than quantising makes: pruning is seldom undone."""
+def _zeros(
+    measures: FamilyMeasures, layers: NDArray[np.bool_], more: NDArray[np.intp], fewer: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(e,) by how much shares of zeros differ, where by more than quantising makes: pruning is seldom undone."""
     here, other = (
-        measures.zeros[layers, member].sum() / max(1, measures.count[layers, member].sum()) for member in (more, fewer)
+        np.where(layers, measures.zeros[:, chosen], 0).sum(axis=0)
+        / np.maximum(1, np.where(layers, measures.count[:, chosen], 0).sum(axis=0))
+        for chosen in (more, fewer)
     )
-    differ = float(here - other)
-    return differ if abs(differ) > UNLIKE else 0.0
+    differ: NDArray[np.float64] = here - other
+    return np.where(np.abs(differ) > UNLIKE, differ, 0.0)
 
 
 def _root_gains(members: Sequence[int], odds: dict[tuple[int, int], float]) -> dict[int, float]:
