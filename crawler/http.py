@@ -22,7 +22,8 @@ from huggingface_hub.utils._http import default_client_factory
 from crawler.budget import Budget
 from crawler.deadline import Deadline, TimedBody, keep_deadlines, within
 from crawler.ledger import account_of
-from crawler.rate_limit import bucket_of
+from crawler.observed import Exchange, Observe, ObservedBody, unobserved
+from crawler.rate_limit import Bucket, bucket_of
 
 NAME = "hublineage"
 VERSION = version(NAME)
@@ -52,6 +53,7 @@ class _Rule:
     budget: Budget | None
     timeout: httpx2.Timeout | None  # for requests that set none
     deadline: float | None
+    observe: Observe = unobserved
     here: tuple[str, str, int | None] = field(init=False, default=("", "", None))
     below: str = field(init=False, default="")
 
@@ -76,13 +78,13 @@ class _Disciplined(httpx2.BaseTransport):
         rule = self._rule_of(request)
         _set_timeouts(request, rule)
         path = request.url.raw_path.decode("ascii").partition("?")[0].removeprefix(rule.below)
-        bucket = bucket_of(path) if rule.budget is not None else None
+        bucket = bucket_of(path) if rule.endpoint is not None else None  # other hosts are storages
         if rule.budget is None or bucket is None:
-            return self._send(request, rule)
+            return self._send(request, rule, bucket)
         rule.budget.take(bucket)
         begun = time.monotonic()
         try:
-            response = self._send(request, rule)
+            response = self._send(request, rule, bucket)
         except BaseException:
             rule.budget.learn(bucket, {}, 0, time.monotonic() - begun)
             raise
@@ -93,15 +95,18 @@ class _Disciplined(httpx2.BaseTransport):
             raise
         return response
 
-    def _send(self, request: httpx2.Request, rule: _Rule) -> httpx2.Response:
-        seconds = _seconds(request, rule)
-        if seconds is None:
-            return self._inner.handle_request(request)
-        deadline = Deadline(time.monotonic() + seconds, seconds)
-        with within(deadline):
-            response = self._inner.handle_request(request)
+    def _send(self, request: httpx2.Request, rule: _Rule, bucket: Bucket | None) -> httpx2.Response:
+        seconds, begun = _seconds(request, rule), time.monotonic()
+        deadline = Deadline(begun + seconds, seconds) if seconds is not None else None
+        try:
+            with within(deadline):
+                response = self._inner.handle_request(request)
+        except Exception as error:
+            rule.observe(Exchange(bucket, None, time.monotonic() - begun, 0, type(error).__name__))
+            raise
         if isinstance(response.stream, httpx2.SyncByteStream):
-            response.stream = TimedBody(response.stream, deadline)
+            timed = response.stream if deadline is None else TimedBody(response.stream, deadline)
+            response.stream = ObservedBody(timed, bucket, response.status_code, begun, rule.observe)
         return response
 
     def close(self) -> None:
@@ -115,15 +120,18 @@ def open_client(
     timeout: httpx2.Timeout = TIMEOUT,
     deadline: float | None = DEADLINE,
     user_agent: str = USER_AGENT,
+    observe: Observe = unobserved,
 ) -> httpx2.Client:
     """A client that follows no redirect unless told to; safe to share between threads. Close it; the budget stays.
 
     Requests to `endpoint` take a permit of `budget` where they cost one (crawler.rate_limit.bucket_of). All of them,
     to other hosts as well, must be over within `deadline` seconds, or `extensions={"deadline": seconds}` of their own
     (None: no end). Else they raise httpx2.ReadTimeout, WriteTimeout or ConnectTimeout, whatever they waited for.
+    `observe` is told of every one.
     """
     client = httpx2.Client(timeout=timeout, limits=LIMITS, headers={"user-agent": user_agent}, follow_redirects=False)
-    rule, elsewhere = _Rule(endpoint, budget, None, deadline), _Rule(None, None, None, deadline)
+    rule = _Rule(endpoint, budget, None, deadline, observe)
+    elsewhere = _Rule(None, None, None, deadline, observe)
     return _disciplined(client, lambda request: rule if origin(str(request.url)) == rule.here else elsewhere)
 
 
@@ -162,6 +170,7 @@ def use_for_huggingface_hub(
     *,
     timeout: httpx2.Timeout = TIMEOUT,
     deadline: float | None = DEADLINE,
+    observe: Observe = unobserved,
 ) -> Callable[[], None]:
     """Discipline huggingface_hub's own requests to `endpoint` as those of `open_client`, until the result is called.
 
@@ -169,7 +178,7 @@ def use_for_huggingface_hub(
     The first call in a process replaces the session that huggingface_hub shares between threads: make it before others
     use that. A session that it opens anew, after a fork or an error, is disciplined too.
     """
-    rule = _Rule(endpoint, budget, timeout, deadline)
+    rule = _Rule(endpoint, budget, timeout, deadline, observe)
     _rules.add(rule)
     with _installing:
         if not isinstance(get_session()._transport, _Disciplined):

@@ -29,6 +29,7 @@ from crawler.http import NAME, TIMEOUT, VERSION, open_client, use_for_huggingfac
 from crawler.hub_errors import translated
 from crawler.hub_listing import PAGE_SIZE, HubListing
 from crawler.hub_rows import listed_info, listed_row, mapping, named, remote_files
+from crawler.observed import Observe, unobserved
 from crawler.plain import plain
 from crawler.ranges import RangeReader
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
@@ -51,6 +52,7 @@ class HubSource(ByParts):
     """A Hub at `endpoint`, satisfying crawler.source.Source, for many threads. Close it, or use it in a `with`.
 
     `token` None: that of `token_for`, and none where there is none. `budget` None: as many requests as it takes.
+    `observe` is told what each request came to.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class HubSource(ByParts):
         page_size: int = PAGE_SIZE,
         policy: Policy | None = None,
         timeout: httpx2.Timeout = TIMEOUT,
+        observe: Observe = unobserved,
     ) -> None:
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._token: str | bool = token or token_for(self._endpoint) or False
@@ -70,8 +73,8 @@ class HubSource(ByParts):
         self._budget = budget
         self._timeout = timeout.read  # seconds without a byte
         self._api = HfApi(self._endpoint, token=self._token, library_name=NAME, library_version=VERSION)
-        self._client = open_client(self._endpoint, budget, timeout=timeout)
-        self._release = use_for_huggingface_hub(self._endpoint, budget, timeout=timeout)
+        self._client = open_client(self._endpoint, budget, timeout=timeout, observe=observe)
+        self._release = use_for_huggingface_hub(self._endpoint, budget, timeout=timeout, observe=observe)
         self._ranges = RangeReader(self._client, self._resolve, self._policy, settle=self._settled)
         self._listing = HubListing(self._endpoint, self._get, self._confirmed, page_size)
 
