@@ -6,9 +6,10 @@ Each DIR is a zoo (`python -m benchmarks.zoo split ...`) with its truth.json. Th
 true roots of the learning zoos' trees and of random connected parts of them, down to single edges, so that neither the
 shape of whole trees nor their number of children is learnt by heart; each zoo counts alike, however large. Skeletons
 are the true ones, casts and pruned copies in their sources' nodes: only direction is asked. How likely an edge of an
-inferred skeleton is true, by its margin over the best pair that could replace it, is a logistic regression. What is
-reported on must not be learnt from; the same folder in both is refused. --write stores the weights, with their
-provenance, in lineage/learnt.json; --measures keeps measures for the next time.
+inferred skeleton is true, by its margin over the best pair that could replace it and by its angles with the others, is
+a logistic regression; its calibration is said with each zoo left out as well. What is reported on must not be learnt
+from; the same folder in both is refused. --write stores the weights, with their provenance, in lineage/learnt.json;
+--measures keeps measures for the next time.
 """
 
 from __future__ import annotations
@@ -18,24 +19,23 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp
 
 from benchmarks.recovery_zoos import Family, measured, open_zoo
+from lineage.adjacency import ANGLE_FLOOR, MARGIN_FLOOR, Signs, core_signs
 from lineage.calibration import calibration
-from lineage.cluster import duplicates
+from lineage.cluster import clusters, duplicates
 from lineage.copies import copies, stand_ins
 from lineage.direction import SCORES, edge_scores
 from lineage.family import FamilyMeasures
-from lineage.learnt import FILE, learnt
-from lineage.preorder import preorder
-from lineage.recover import edge_margins
+from lineage.learnt import FILE, AdjacencyWeights, learnt
 from lineage.skeleton import skeleton
 from lineage.walk import outward, sides
 
@@ -90,7 +90,7 @@ def _contracted(measures: FamilyMeasures, root: int, edges: Sequence[tuple[int, 
     joined = list(dict.fromkeys((node[a], node[b]) for a, b in edges if node[a] != node[b]))
     inside = outward(node[root], joined)
     sources = [node[root], *(child for _, child in inside)]
-    speaks = stand_ins(measures, sources, found) if found.source else None
+    speaks = stand_ins(measures, sources, found).who if found.source else None
     known = {}
     if speaks is not None:
         at = {member: index for index, member in enumerate(sources)}
@@ -154,32 +154,71 @@ def learn(zoos: Sequence[Sequence[TrueTree]], seed: int = 0) -> dict[str, float]
     return {name: round(float(value), 4) for name, value in zip(SCORES, found.x, strict=True)}
 
 
-def margins(tree: TrueTree) -> list[tuple[float, bool]]:
-    """The margin of every edge of the tree's inferred skeleton, and whether the edge is true."""
+Seen = Sequence[tuple[Signs, bool]]  # what is seen of skeletons' edges, and whether they are true
+
+
+def signs(tree: TrueTree) -> Seen:
+    """The signs of every edge of the tree's inferred skeleton, and whether the edge is true."""
     found = skeleton(tree.measures, sorted(tree.members))
-    place = {member: index for index, member in enumerate(found.members)}
     true = {frozenset(edge) for edge in tree.edges}
-    if not found.edges:
-        return []
-    directed = outward(found.edges[0][0], found.edges)  # a margin has no direction: any root does
-    pairs = np.array([(place[parent], place[child]) for parent, child in directed], dtype=np.intp)
-    tree_of_places = preorder(len(place), pairs, int(pairs[0, 0]))
-    own = edge_margins(found.squared, pairs, tree_of_places).tolist()
-    return [(margin, frozenset(edge) in true) for margin, edge in zip(own, directed, strict=True)]
+    both_ways = core_signs(found)
+    return [(both_ways[edge], frozenset(edge) in true) for edge in found.core]
 
 
-def learn_adjacency(zoos: Sequence[Sequence[tuple[float, bool]]]) -> dict[str, float]:
-    """Offset and slope of the log-odds that an edge is true, over its margin; the slope is not negative."""
-    margin = np.array([one for zoo in zoos for one, _ in zoo])
+def learn_adjacency(zoos: Sequence[Seen], copies_right: int = 0, copies_seen: int = 0) -> AdjacencyWeights:
+    """The logistic regression that an edge is true over the logs of its margin and its largest angle.
+
+    Angles speak against an edge, acute ones less, and a margin for it, or they say nothing; every zoo counts alike. Of
+    copies their share, by Laplace's rule of succession.
+    """
+    edges = [one for zoo in zoos for one, _ in zoo]
     true = np.array([one for zoo in zoos for _, one in zoo], dtype=float)
     share = np.array([1 / (len(zoos) * len(zoo)) for zoo in zoos for _ in zoo])
+    margin = np.log([one.margin + MARGIN_FLOOR for one in edges])
+    angles = np.log([(one.angle + ANGLE_FLOOR, one.acute + ANGLE_FLOOR) for one in edges])
+    known = ~np.isnan(angles[:, 0])
+    usual = np.average(angles[known], axis=0, weights=share[known]) if known.any() else np.zeros(2)
+    seen = np.column_stack([np.ones(len(edges)), margin, np.where(known[:, None], angles, usual)])
 
     def loss(weights: NDArray[np.float64]) -> float:
-        logits = weights[0] + weights[1] * margin
+        logits = seen @ weights
         return float(share @ (np.logaddexp(0, logits) - true * logits)) + 1e-3 * float(weights @ weights)
 
-    found = minimize(loss, np.array([1.0, 1.0]), bounds=[(None, None), (0.0, None)]).x
-    return {"offset": round(float(found[0]), 4), "slope": round(float(found[1]), 4)}
+    found = minimize(
+        loss, np.array([1.0, 1.0, -1.0, 0.0]), bounds=[(None, None), (0.0, None), (None, 0.0), (0.0, None)]
+    ).x
+    rounded = (round(float(value), 4) for value in (*found, *usual, (copies_right + 1) / (copies_seen + 2)))
+    return AdjacencyWeights(*rounded)
+
+
+def copies_found(models: Mapping[str, Mapping[str, Any]], families: Sequence[Family]) -> tuple[int, int]:
+    """How many copies are given to whom they were made from (or to an exact duplicate of it), and how many all are."""
+    right = seen = 0
+    for measures, names in families:
+        groups = duplicates(measures)
+        again = {one for group in groups for one in group[1:]}
+        alike = {one: group for group in groups for one in group}
+        for cluster in clusters(measures, members=[one for one in range(len(names)) if one not in again]):
+            for copy, source in copies(measures, cluster).source.items():
+                parents = {up for one in alike.get(copy, (copy,)) for up in models[names[one]]["parents"]}
+                right += any(names[one] in parents for one in alike.get(source, (source,)))
+                seen += 1
+    return right, seen
+
+
+def left_out(zoos: Mapping[str, Seen]) -> str:
+    """Calibration of adjacency where each zoo is judged by what was learnt from all others."""
+    stated: dict[str, list[float]] = {}
+    for name, edges in zoos.items():
+        weights = learn_adjacency([other for key, other in zoos.items() if key != name])
+        stated[name] = [one.probability(weights) for one, _ in edges]
+    true = {name: [one for _, one in edges] for name, edges in zoos.items()}
+    by_zoo = {name: calibration(stated[name], true[name]).error for name in zoos}
+    every = calibration(
+        [one for some in stated.values() for one in some], [one for some in true.values() for one in some]
+    )
+    lines = [f"{name} {error:.3f}" for name, error in by_zoo.items()]
+    return f"{every.error:.3f} of all edges, {np.mean(list(by_zoo.values())):.3f} by zoo: {', '.join(lines)}"
 
 
 @dataclass(frozen=True)
@@ -235,37 +274,38 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         cache = arguments.measures or Path(scratch)
         weights = learnt().direction
-        adjacency = {"offset": learnt().adjacency_offset, "slope": learnt().adjacency_slope}
+        adjacency = learnt().adjacency
         if arguments.learn:
-            zoos = [_trees(folder, cache) for folder in arguments.learn]
+            opened = [open_zoo(folder) for folder in arguments.learn]
+            families = [measured(zoo, cache) for zoo in opened]
+            zoos = [true_trees(zoo.models, some) for zoo, some in zip(opened, families, strict=True)]
             weights = learn(zoos)
-            adjacency = learn_adjacency([[one for tree in trees for one in margins(tree)] for trees in zoos])
-            print(json.dumps({"direction": weights, "adjacency": adjacency}), flush=True)
+            counts = [copies_found(zoo.models, some) for zoo, some in zip(opened, families, strict=True)]
+            seen = [[one for tree in trees for one in signs(tree)] for trees in zoos]
+            adjacency = learn_adjacency(seen, sum(right for right, _ in counts), sum(every for _, every in counts))
+            print(json.dumps({"direction": weights, "adjacency": asdict(adjacency)}), flush=True)
+            names = [str(folder) for folder in arguments.learn]
+            print(f"adjacency, each zoo left out: {left_out(dict(zip(names, seen, strict=True)))}", flush=True)
             if arguments.write:
                 _write(weights, adjacency, [folder.name for folder in arguments.learn])
         every: list[TrueTree] = []
-        edges: list[tuple[float, bool]] = []
+        edges: list[tuple[Signs, bool]] = []
         for folder in arguments.report:
-            trees = _trees(folder, cache)
+            zoo = open_zoo(folder)
+            trees = true_trees(zoo.models, measured(zoo, cache))
             every += trees
-            edges += [one for tree in trees for one in margins(tree)]
+            edges += [one for tree in trees for one in signs(tree)]
             print(f"{folder.name}: {report(trees, weights)}", flush=True)
         if every:
-            stated = expit(adjacency["offset"] + adjacency["slope"] * np.array([margin for margin, _ in edges]))
-            error = calibration(stated, np.array([true for _, true in edges])).error
+            error = calibration([one.probability(adjacency) for one, _ in edges], [true for _, true in edges]).error
             print(f"all: {report(every, weights)}; adjacency: calibration {error:.3f}")
     return 0
 
 
-def _trees(folder: Path, cache: Path) -> list[TrueTree]:
-    zoo = open_zoo(folder)
-    return true_trees(zoo.models, measured(zoo, cache))
-
-
-def _write(weights: dict[str, float], adjacency: dict[str, float], zoos: Sequence[str]) -> None:
+def _write(weights: dict[str, float], adjacency: AdjacencyWeights, zoos: Sequence[str]) -> None:
     content: dict[str, Any] = {
         "direction": weights,
-        "adjacency": adjacency,
+        "adjacency": asdict(adjacency),
         "provenance": {
             "command": "python -m benchmarks.learn --learn ... --write",
             "zoos": list(zoos),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.pruned import LOST_ROUNDING, lost_mass
@@ -89,11 +90,24 @@ def _made_from(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.bool_]
     return made
 
 
-def stand_ins(measures: FamilyMeasures, sources: Sequence[int], found: Copies) -> NDArray[np.int64]:
-    """(n, n) positions in the family: [c, x] is who of x and x's copies source c would be joined to."""
+@dataclass(frozen=True)
+class Speakers:
+    """Whom n sources would be joined to, of another one and its copies; both by [c, x], c and x as rows of sources."""
+
+    who: NDArray[np.int64]  # (n, n) positions in the family: x or a copy of x
+    share: NDArray[np.float64]  # (n, n) how likely it is that one, and no other of x and its copies
+
+
+def stand_ins(measures: FamilyMeasures, sources: Sequence[int], found: Copies) -> Speakers:
+    """Who of x and x's copies each source c was trained from, and how sure that is.
+
+    With Gaussian steps, the log-likelihood of a parent y is -sum over layers of size ||c - y||² / (2 ||c - x||²), and
+    a share is that of one likelihood in the sum of all. Which of two equally near ones it was, zeros say.
+    """
     chosen = list(sources)
     place = {member: index for index, member in enumerate(chosen)}
-    speaks = np.tile(np.array(chosen, dtype=np.int64), (len(chosen), 1))
+    who = np.tile(np.array(chosen, dtype=np.int64), (len(chosen), 1))
+    share = np.ones((len(chosen),) * 2)
     for source in sorted(set(found.source.values())):
         family = [source, *found.of(source)]
         distance, slack, kept_zeros = _weighed(measures, chosen, family)
@@ -105,9 +119,23 @@ def stand_ins(measures: FamilyMeasures, sources: Sequence[int], found: Copies) -
             if copy in found.pruned:
                 nearest = np.where((nearest == 0) & even[index] & kept_zeros[index], index, nearest)
         own = place[source]
-        speaks[:, own] = np.array(family)[nearest]
-        speaks[own, own] = source
-    return speaks
+        who[:, own] = np.array(family)[nearest]
+        who[own, own] = source
+        share[:, own] = _share(distance, slack, nearest, np.array([one in found.pruned for one in family]))
+        share[own, own] = 1.0
+    return Speakers(who, share)
+
+
+def _share(
+    distance: NDArray[np.float64], slack: NDArray[np.float64], nearest: NDArray[np.intp], pruned: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(n,) the likelihood of the chosen one of f over that of all; of a pruned one that is as near, zeros have told."""
+    own = distance[nearest, np.arange(distance.shape[1])]
+    told = (pruned[:, None] | pruned[nearest]) & (np.abs(distance - own) <= own * _EVEN + slack)
+    log = np.where(told, -np.inf, (own - distance) / 2)
+    log[nearest, np.arange(distance.shape[1])] = 0.0
+    found: NDArray[np.float64] = np.exp(-logsumexp(log, axis=0))
+    return found
 
 
 def _weighed(

@@ -11,12 +11,24 @@ FILE = Path(__file__).with_name("learnt.json")
 
 
 @dataclass(frozen=True)
+class AdjacencyWeights:
+    """Of the log-odds that a skeleton's edge is true, see `lineage.adjacency.Signs`."""
+
+    offset: float
+    margin: float  # of the log of the margin
+    angle: float  # of the log of the largest |cosine|
+    acute: float  # of the log of the largest cosine above 0: an obtuse angle says more than an acute one
+    usual_angle: float  # those logs where an edge has no others beside it: the means over the zoos
+    usual_acute: float
+    copy: float  # share of copies that were made from whom they are given
+
+
+@dataclass(frozen=True)
 class Learnt:
     """Weights, and the zoos that they were learnt from, on which nothing may be reported."""
 
     direction: dict[str, float]  # per score of lineage/direction.py
-    adjacency_offset: float  # log-odds that a skeleton's edge is true, at no margin ...
-    adjacency_slope: float  # ... and what each unit of its log margin adds
+    adjacency: AdjacencyWeights
     zoos: tuple[str, ...]
 
 
@@ -24,5 +36,5 @@ class Learnt:
 def learnt() -> Learnt:
     """The weights in force."""
     content = json.loads(FILE.read_text())
-    adjacency = content["adjacency"]
-    return Learnt(content["direction"], adjacency["offset"], adjacency["slope"], tuple(content["provenance"]["zoos"]))
+    adjacency = AdjacencyWeights(**content["adjacency"])
+    return Learnt(content["direction"], adjacency, tuple(content["provenance"]["zoos"]))

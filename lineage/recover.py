@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isnan
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit
 
 from lineage import mother
 from lineage.absent import absent_parents
+from lineage.adjacency import Signs, core_signs
 from lineage.cluster import THRESHOLD, clusters, duplicates
+from lineage.detector_trees import detector_heritage
 from lineage.direction import Rooted, root_tree
 from lineage.family import FamilyMeasures, LayerKind
+from lineage.initialisation import Scheme
 from lineage.learnt import learnt
 from lineage.merge_edges import merge_edges, merges_apart
 from lineage.merges import Merges
 from lineage.mother import Metric
-from lineage.preorder import Preorder, preorder
-from lineage.replacement import dense_replacements
+from lineage.partition import Clustering
+from lineage.phylogeny import Settings, Sketches, phylogeny
+from lineage.preorder import preorder
 from lineage.skeleton import LOW_RANK, Skeleton, skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
 from lineage.walk import outward
@@ -35,38 +38,69 @@ from lineage.walk import outward
 class Parameters:
     """All that steers an inference; stored with the run."""
 
-    method: str = "recover"  # or "mother"
+    method: str = "recover"  # or "mother", "phylogeny" or "detector"
     threshold: float = THRESHOLD  # relative distance below which models are related
     decide: float = 0.5  # confidence from which on an edge counts as decided
     decide_direction: float = 0.7  # and the probability of its direction, whose better half is never below 0.5
     merges: int = 1000  # the most members of a family among which merges are sought; 0: none are
     metric: str = Metric.FINE_TUNE.value  # of the paper's method
     c: float = mother.PENALTY  # of the paper's method
-    trees: int | None = None  # of the paper's method; None: as many as the threshold gives
+    trees: int | None = None  # of the paper's method and of phylogeny; None: as many as the threshold gives
+    clustering: str = Clustering.KMEANS.value  # of phylogeny
+    initialisation: str = Scheme.ARCHITECTURE.value  # of phylogeny
 
     def relevant(self) -> dict[str, object]:
         """The parameters that the method uses, fit for JSON."""
-        of_mother = {"metric", "c", "trees"}
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in {"decide", "decide_direction", "merges"} or self.method == "recover"
-            if name not in of_mother or self.method == "mother"
-        }
+        return {name: value for name, value in asdict(self).items() if self.method in _USED_BY.get(name, METHODS)}
 
 
-def heritage(measures: FamilyMeasures, parameters: Parameters, created: Mapping[int, float] | None = None) -> Heritage:
+METHODS = ("recover", "mother", "phylogeny", "detector")
+_USED_BY = {  # what is not here, all of them use
+    "decide": ("recover", "phylogeny", "detector"),
+    "decide_direction": ("recover", "phylogeny", "detector"),
+    "merges": ("recover",),
+    "metric": ("mother",),
+    "c": ("mother",),
+    "trees": ("mother", "phylogeny"),
+    "clustering": ("phylogeny",),
+    "initialisation": ("phylogeny",),
+}
+
+
+def heritage(
+    measures: FamilyMeasures,
+    parameters: Parameters,
+    created: Mapping[int, float] | None = None,
+    sketches: Sketches | None = None,
+) -> Heritage:
     """The trees of a family by the method that the parameters name. Raises ValueError for an unknown one.
 
     `created` (seconds, by position) is the one evidence that is not from weights; None keeps the inference free of it.
+    `sketches` are what phylogeny compares with initialisations, see there.
     """
     if not measures.members:
         return Heritage((), ())
     if parameters.method == "mother":
         return _by_mother(measures, parameters)
+    if parameters.method == "phylogeny":
+        return phylogeny(measures, _settings(parameters), relation, sketches)
+    if parameters.method == "detector":
+        thresholds = parameters.threshold, parameters.decide, parameters.decide_direction
+        return detector_heritage(measures, *thresholds, relation)
     if parameters.method != "recover":
-        raise ValueError(f"unknown method {parameters.method!r}, expected recover or mother")
+        raise ValueError(f"unknown method {parameters.method!r}, expected recover, mother, phylogeny or detector")
     return _by_recover(measures, parameters, created or {})
+
+
+def _settings(parameters: Parameters) -> Settings:
+    return Settings(
+        Clustering(parameters.clustering),
+        Scheme(parameters.initialisation),
+        parameters.threshold,
+        parameters.trees,
+        parameters.decide,
+        parameters.decide_direction,
+    )
 
 
 def _by_recover(measures: FamilyMeasures, parameters: Parameters, created: Mapping[int, float]) -> Heritage:
@@ -186,12 +220,14 @@ def _edges(
     tree = preorder(len(place), pairs, place[directed[0][0]])
     likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
     above = 1 - tree.below(likely[tree.order])
-    margins = edge_margins(found.squared, pairs, tree).tolist()
+    signs = core_signs(found)
     inferred = []
-    for (parent, child), margin in zip(directed, margins, strict=True):
+    for parent, child in directed:
+        node = found.copies.source.get(parent, parent)
+        seen = signs.get((node, found.copies.source.get(child, child)))
         direction = float(above[tree.place[place[child]]])
         own = float(found.squared[place[parent], place[child]])
-        adjacency = float(expit(learnt().adjacency_offset + learnt().adjacency_slope * margin))
+        adjacency = seen.probability(learnt().adjacency) if seen else learnt().adjacency.copy
         orphaned = any({parent, child} <= group for group in orphans)
         if orphaned:
             adjacency = min(adjacency, _ADJACENT_ORPHANS)
@@ -199,6 +235,9 @@ def _edges(
             direction, relationship = 1.0, "pruned" if child in found.copies.pruned else "cast"
         else:
             relationship = relation(measures, parent, child)
+        share = found.share.get((child, node))  # of the parent in its node
+        if share is not None:
+            adjacency *= share
         confidence = float(np.clip(direction * adjacency, 0.0, 1.0))
         inferred.append(
             InferredEdge(
@@ -210,16 +249,21 @@ def _edges(
                 {
                     "direction": direction,
                     "adjacency": adjacency,
-                    "margin": margin,
+                    **(_signs(seen) if seen else {}),
                     "squared_distance": own,
+                    **({} if share is None else {"share_among_copies": share}),
                     **({"parent absent": 1.0} if orphaned else {}),
-                    **_scores(rooted, found.copies.source.get(parent, parent), child),
+                    **_scores(rooted, node, child),
                     **_dates(parent, child, created),
                     **_estimated(measures, parent, child),
                 },
             )
         )
     return inferred
+
+
+def _signs(seen: Signs) -> dict[str, float]:
+    return {"margin": seen.margin} | ({} if isnan(seen.angle) else {"angle": seen.angle, "acute": seen.acute})
 
 
 def _scores(rooted: Rooted, parent: int, child: int) -> dict[str, float]:
@@ -229,22 +273,7 @@ def _scores(rooted: Rooted, parent: int, child: int) -> dict[str, float]:
     return {name: -value for name, value in rooted.evidence.get((child, parent), {}).items()}
 
 
-_LARGEST_MARGIN = 3.0
 _ADJACENT_ORPHANS = 0.2  # siblings whose parent is absent are seldom each other's parents
-
-
-def edge_margins(squared: NDArray[np.float64], edges: NDArray[np.intp], tree: Preorder) -> NDArray[np.float64]:
-    """(e,) log of the squared distance of the best pair that could replace an edge over the edge's own.
-
-    `edges` are (e, 2) parents and children of the tree, as rows of `squared`. Clipped; the largest where nothing could
-    replace an edge.
-    """
-    own = squared[edges[:, 0], edges[:, 1]]
-    second = dense_replacements(squared, tree)[tree.place[edges[:, 1]]]
-    found = np.full(len(edges), _LARGEST_MARGIN)
-    known = np.isfinite(second) & (own > 0)
-    found[known] = np.clip(np.log(second[known] / own[known]), -_LARGEST_MARGIN, _LARGEST_MARGIN)
-    return found
 
 
 def relation(measures: FamilyMeasures, parent: int, child: int) -> str:

@@ -43,7 +43,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.csgraph import minimum_spanning_tree as csgraph_tree
 
 from lineage.cluster import THRESHOLD, compared_layers, trunk_layers
-from lineage.copies import Copies, copies, stand_ins
+from lineage.copies import Copies, Speakers, copies, stand_ins
 from lineage.direction import root_tree
 from lineage.drift import settle
 from lineage.family import FamilyMeasures
@@ -71,6 +71,8 @@ class Skeleton:
     stand_in: dict[
         tuple[int, int], int
     ]  # for edges of the core: by (c, x), the copy of x that c would come from, if any
+    share: dict[tuple[int, int], float]  # for edges of the core whose x has copies: by (c, x), how sure that choice is
+    core_squared: NDArray[np.float64]  # (s, s) squared distances between sources, each by whom of its node is nearest
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -110,7 +112,9 @@ def skeleton(
     first = root_tree(measures, sources, tree).root
     low = None if ranks is None else costs[0] < costs[0].max()  # ranks add up however siblings drift
     core = settle(sources, tree, squared, first, sure=low, zeros=zero_share(measures, sources))
-    result = Skeleton(chosen, (), ranks is not None, step.squared, core, found, nodes.stand_in(core))
+    result = Skeleton(
+        chosen, (), ranks is not None, step.squared, core, found, nodes.stand_in(core), nodes.share(core), squared
+    )
     root = root_tree(measures, sources, core, stand_in=result.stand_in)
     edges = sorted((min(edge), max(edge)) for edge in result.outward(root.root))
     return replace(result, edges=tuple(edges))
@@ -122,33 +126,45 @@ class _Nodes:
 
     members: tuple[int, ...]
     sources: tuple[int, ...]
-    speaks: NDArray[np.int64] | None  # (sources, sources), see `lineage.copies.stand_ins`; None: there are no copies
+    found: Copies
+    speakers: Speakers | None  # None: there are no copies
 
     def between(self, cost: NDArray[np.float64]) -> NDArray[np.float64]:
         """The costs (n, n) between members as those between nodes: of the members that speak for them."""
-        if self.speaks is None:
+        if self.speakers is None:
             return cost
         place = np.zeros(max(self.members) + 1, dtype=np.int64)
         place[list(self.members)] = np.arange(len(self.members))
         own = place[list(self.sources)]
-        spoken = cost[own[:, None], place[self.speaks]]
-        other = self.speaks != np.array(self.sources)
+        spoken = cost[own[:, None], place[self.speakers.who]]
+        other = self.speakers.who != np.array(self.sources)
         spoken = np.where(other | ~other.T, spoken, spoken.T)
         return np.minimum(spoken, spoken.T)
 
     def stand_in(self, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
         """For both ends of every edge: the copy of the other end that it is nearer to than to the other end itself."""
-        if self.speaks is None:
+        if self.speakers is None:
             return {}
-        place = {member: index for index, member in enumerate(self.sources)}
-        both = [pair for a, b in core for pair in ((a, b), (b, a))]
-        spoken = {(c, x): int(self.speaks[place[c], place[x]]) for c, x in both}
+        spoken = {pair: int(self.speakers.who[place]) for pair, place in self._both_ways(core).items()}
         return {pair: copy for pair, copy in spoken.items() if copy != pair[1]}
+
+    def share(self, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
+        """For both ends of every edge, where the other end has copies: how likely it is the one that it is given."""
+        if self.speakers is None:
+            return {}
+        with_copies = set(self.found.source.values())
+        places = self._both_ways(core).items()
+        return {pair: float(self.speakers.share[place]) for pair, place in places if pair[1] in with_copies}
+
+    def _both_ways(self, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
+        """The edges as (c, x) and as (x, c), with their rows and columns among sources."""
+        place = {member: index for index, member in enumerate(self.sources)}
+        return {(c, x): (place[c], place[x]) for edge in core for c, x in (edge, edge[::-1])}
 
 
 def _nodes(measures: FamilyMeasures, chosen: tuple[int, ...], found: Copies) -> _Nodes:
     sources = tuple(member for member in chosen if member not in found.source)
-    return _Nodes(chosen, sources, stand_ins(measures, sources, found) if found.source else None)
+    return _Nodes(chosen, sources, found, stand_ins(measures, sources, found) if found.source else None)
 
 
 def spanning_tree(*costs: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:

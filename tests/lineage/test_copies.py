@@ -10,8 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lineage.copies import copies
+from lineage.copies import copies, stand_ins
 from lineage.family import FamilyMeasures, Layer, LayerKind
+from lineage.recover import Parameters, heritage
 from lineage.skeleton import skeleton
 
 Model = dict[str, NDArray[np.float64]]
@@ -127,3 +128,38 @@ def test_without_forms_and_zeros_nobody_is_a_copy() -> None:
     parent = root(rng)
     plain = builders.measured([parent, cast(parent), child(rng, parent)], LAYERS)
     assert copies(plain, range(3)).source == {}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_child_whose_step_hides_the_rounding_is_an_even_choice_between_cast_and_source(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parent = root(rng)
+    coarse = cast(parent, torch.float16)
+    hidden = measured([parent, coarse, child(rng, coarse, 0.5)])
+    found = skeleton(hidden, range(3))
+    assert found.share.keys() == {(2, 0)}
+    assert 0.5 <= found.share[2, 0] < 0.7
+    (edge,) = (edge for edge in heritage(hidden, Parameters()).trees[0].edges if edge.child == 2)
+    assert edge.evidence["share_among_copies"] == found.share[2, 0]
+    assert edge.evidence["adjacency"] < 0.7
+    clear = skeleton(measured([parent, cast(parent), child(rng, cast(parent), 0.01)]), range(3))
+    assert clear.share[2, 0] > 0.999
+
+
+def test_zeros_that_are_kept_leave_no_doubt_though_both_are_equally_near() -> None:
+    rng = np.random.default_rng(3)
+    parent = root(rng)
+    sparse = pruned(parent, 0.8)
+    found = skeleton(measured([parent, sparse, kept_pruned(rng, sparse), child(rng, parent)]), range(4))
+    assert found.stand_in[2, 0] == 1
+    assert found.share[2, 0] > 0.999
+    assert found.share[3, 0] > 0.999
+
+
+def test_three_equal_choices_share_evenly() -> None:
+    rng = np.random.default_rng(4)
+    parent = root(rng)
+    models = [parent, cast(parent), cast(parent, torch.float16), child(rng, parent, 3.0)]
+    shares = stand_ins(measured(models), [0, 3], copies(measured(models), range(4)))
+    assert 1 / 3 - 0.01 <= shares.share[1, 0] < 0.5
+    assert (shares.share <= 1).all()
