@@ -4,6 +4,7 @@
     ├── UsageError                what the user asked for makes no sense                       exit 2
     ├── NothingToDo               the job cannot start or found nothing to work on             exit 3
     │   ├── DatabaseUnreachable   no PostgreSQL answers at DATABASE_URL
+    │   ├── OutputUnwritable      the folder or file of an export is full, closed to us or another's
     │   └── SourceUnreachable     no Hub answers at the endpoint, or the folder is not there
     └── Failure                   one model is bad: stored as that revision's failure, the run goes on
         ├── Transient             the network or the Hub, worth another try by itself
@@ -13,7 +14,8 @@
         ├── WeightsMissing        no safetensors, or a shard that the index names is not there
         ├── HeaderMalformed       a safetensors header that contradicts itself or its file
         ├── RangeNotHonoured      the server sent other bytes than were asked for
-        └── TensorUnusable        a tensor's numbers cannot be measured (NaN, infinity, unknown dtype)
+        ├── TensorUnusable        a tensor's numbers cannot be measured (NaN, infinity, unknown dtype)
+        └── WorkerLost            workers die of it, one after the other
 
 The docstring of a class is its message; `str(error)` adds the particulars: the model, the file and the tensor where
 they are known, and what was expected. Errors live in `db` because each ends as a row of `failures` or as an exit code;
@@ -55,6 +57,10 @@ class NothingToDo(HublineageError):  # noqa: N818  # a state, not a fault of the
 
 class DatabaseUnreachable(NothingToDo):
     """No PostgreSQL answers at this address."""
+
+
+class OutputUnwritable(NothingToDo):
+    """The export cannot be written."""
 
 
 class SourceUnreachable(NothingToDo):
@@ -110,3 +116,7 @@ class RangeNotHonoured(Failure):
 
 class TensorUnusable(Failure):
     """The tensor cannot be measured."""
+
+
+class WorkerLost(Failure):
+    """Workers died of it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Text, any_, func, literal, select, update
+from sqlalchemy import BigInteger, Text, any_, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from db.models import (
@@ -16,6 +17,7 @@ from db.models import (
     Duplicate,
     Edge,
     Family,
+    File,
     Repository,
     Revision,
     Run,
@@ -72,9 +74,12 @@ def add_cluster(
     root: tuple[int | None, float | None],
     members: Sequence[int],
     edges: Sequence[Mapping[str, Any]],
-    absent: Sequence[Sequence[int]] = (),
+    absent: Sequence[Mapping[int, float | None]] = (),
 ) -> None:
-    """Store one tree of a run; `absent` are groups of members whose common parent is not here."""
+    """Store one tree of a run.
+
+    `absent` are groups of members whose common parent is not here, each with its squared distance to that parent.
+    """
     cluster = Cluster(run_id=run_id, position=position, root_revision_id=root[0], root_confidence=root[1])
     session.add(cluster)
     session.flush()
@@ -82,9 +87,9 @@ def add_cluster(
     session.add_all(Edge(cluster_id=cluster.id, **edge) for edge in edges)
     session.flush()  # members before what refers to them
     session.add_all(
-        AbsentParent(cluster_id=cluster.id, number=number, child_id=child)
+        AbsentParent(cluster_id=cluster.id, number=number, child_id=child, squared_distance=distance)
         for number, group in enumerate(absent)
-        for child in group
+        for child, distance in group.items()
     )
     session.flush()
 
@@ -237,3 +242,100 @@ def verdicts(session: Session, source_id: int) -> list[tuple[str, Verdict]]:
         .order_by(Repository.name)
     )
     return [(name, verdict) for name, verdict in session.execute(query)]
+
+
+# As one statement per many rows: a catalogue of a million models takes minutes otherwise.
+_STORE_VERDICTS = """
+INSERT INTO verdicts AS old (revision_id, run_id, verdict, why, declared, inferred)
+SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    AS page (revision_id bigint, run_id bigint, verdict text, why text, declared text[], inferred text[])
+ON CONFLICT (revision_id) DO UPDATE
+SET run_id = excluded.run_id, verdict = excluded.verdict, why = excluded.why, declared = excluded.declared,
+    inferred = excluded.inferred, compared_at = now()
+WHERE (old.run_id, old.verdict, old.why, old.declared, old.inferred)
+    IS DISTINCT FROM (excluded.run_id, excluded.verdict, excluded.why, excluded.declared, excluded.inferred)
+"""
+_MEASURING = """
+SELECT families.name, count(batches.id) > 0 AS begun, coalesce(bool_or(batches.finished_at IS NOT NULL), false)
+FROM families
+LEFT JOIN measure_batches AS batches ON batches.family_id = families.id AND batches.metric_version = :version
+WHERE families.source_id = :source
+GROUP BY families.id ORDER BY families.name
+"""
+_PROBLEMS_OF = """
+SELECT problem.revision_id, problem.kind, problem.detail
+FROM declared_problems AS problem
+JOIN repositories ON repositories.current_revision_id = problem.revision_id
+WHERE repositories.source_id = :source AND problem.kind = ANY(:kinds)
+ORDER BY problem.revision_id, problem.kind, problem.detail
+"""
+_CHUNK = 5_000
+
+
+def store_verdicts(session: Session, values: Sequence[Mapping[str, Any]]) -> None:
+    """Store verdicts, each a row of the table by its columns; equal ones change nothing, not even their time."""
+    for start in range(0, len(values), _CHUNK):
+        session.execute(text(_STORE_VERDICTS), {"rows": json.dumps(values[start : start + _CHUNK])})
+
+
+def measuring(session: Session, source_id: int, metric_version: int) -> list[tuple[str, bool, bool]]:
+    """By family of a source: whether measuring it was begun, and whether any of it was finished."""
+    found = session.execute(text(_MEASURING), {"source": source_id, "version": metric_version})
+    return [(row[0], row[1], row[2]) for row in found]
+
+
+def declared_problems(session: Session, source_id: int, kinds: Sequence[str]) -> dict[int, list[tuple[str, str]]]:
+    """The problems of these kinds in what a source's current revisions declare: (kind, detail) by revision."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for revision, kind, detail in session.execute(text(_PROBLEMS_OF), {"source": source_id, "kinds": list(kinds)}):
+        found.setdefault(revision, []).append((kind, detail))
+    return found
+
+
+def missing_ancestors(session: Session, run_id: int) -> dict[int, list[dict[str, Any]]]:
+    """By the number of the tree in its run: the unnamed nodes that its siblings show, as the view has them."""
+    query = text("SELECT * FROM hublineage.missing_ancestors WHERE run = :run ORDER BY tree, parent")
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in session.execute(query, {"run": run_id}).mappings():
+        found.setdefault(row["tree"], []).append(dict(row))
+    return found
+
+
+_PROFILES = """
+SELECT repositories.name,
+    coalesce(repositories.architectures[1], revisions.config -> 'architectures' ->> 0, repositories.model_type) AS kind,
+    (
+        SELECT declared.relation FROM declared_parents AS declared
+        WHERE declared.revision_id = revisions.id AND NOT declared.source = ANY(:weak)
+        ORDER BY declared.relation = 'unknown', declared.id LIMIT 1
+    )
+FROM repositories
+JOIN revisions ON revisions.id = repositories.current_revision_id
+WHERE repositories.source_id = :source AND repositories.removed_at IS NULL AND revisions.weights <> 'unread'
+"""
+
+
+def profiles(session: Session, source_id: int, weak: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
+    """By described model: its architecture, and the relation that it declares in a place that is not weak."""
+    found = session.execute(text(_PROFILES), {"source": source_id, "weak": list(weak)})
+    return {row[0]: (row[1], row[2]) for row in found}
+
+
+def shas(session: Session, revisions: Collection[int]) -> dict[str, str]:
+    """The commits of revisions, by the names of their repositories."""
+    query = (
+        select(Repository.name, Revision.sha)
+        .join(Revision, Revision.repository_id == Repository.id)
+        .where(Revision.id == any_(literal(list(revisions), ARRAY(BigInteger))))
+    )
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def with_file(session: Session, source_id: int, path: str) -> set[str]:
+    """The models of a source whose current revisions have a file of this path."""
+    query = (
+        select(Repository.name)
+        .join(File, File.revision_id == Repository.current_revision_id)
+        .where(Repository.source_id == source_id, File.path == path)
+    )
+    return set(session.scalars(query))

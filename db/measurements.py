@@ -116,8 +116,8 @@ def open_batch(
 
 
 def lose_member(session: Session, batch_id: int, revision_id: int) -> None:
-    """Leave a member out of the rest of a batch."""
-    batch = session.get_one(MeasureBatch, batch_id)
+    """Leave a member out of the rest of a batch; several processes may measure it."""
+    batch = session.get_one(MeasureBatch, batch_id, with_for_update=True, populate_existing=True)
     batch.lost = sorted({*batch.lost, revision_id})
 
 

@@ -29,6 +29,11 @@ def config(connection: Connection) -> Config:
     return made
 
 
+def is_ours(name: str | None, kind: str, _parent: object = None) -> bool:
+    """Whether a table belongs to the models: the queue's own are its library's, and made by one migration."""
+    return not (kind == "table" and name is not None and name.startswith("procrastinate_"))
+
+
 def version(connection: Connection) -> str | None:
     """The schema's version in this database; None for an empty one."""
     return MigrationContext.configure(connection).get_current_revision()

@@ -7,7 +7,9 @@
        ├── crawls ── crawl_pages
        └── watermarks, aliases                  quotas (of a Hub's token, shared by all workers)
     sources ── families ── family_layers ── layer_measures ── measure_batches
-                    └── runs ── clusters ── cluster_members, edges, duplicates        verdicts (one per revision)
+                    └── runs ── clusters ── cluster_members, edges, duplicates        verdicts, licences (one per
+                                                                                     revision), licence_findings
+    job_records (beside the queue's procrastinate_* tables)
 
 What a source says is kept per revision (a commit sha), never overwritten by a newer one. What is measured hangs on a
 revision and a metric version; what is inferred hangs on a run. Revisions are named by id inside arrays (batches of
@@ -20,6 +22,8 @@ from db.models.base import Base
 from db.models.crawls import Crawl, CrawlPage, Quota, SourceRow, Watermark
 from db.models.declared import PROBLEMS, RELATIONS, RESOLUTIONS, DeclaredParent, DeclaredProblem, FailureRow
 from db.models.inference import VERDICTS, AbsentParent, Cluster, ClusterMember, Duplicate, Edge, Run, Verdict
+from db.models.jobs import JobRecord
+from db.models.licences import LICENCE_FINDINGS, SEVERITIES, LicenceFinding, LicenceRow
 from db.models.measures import Family, FamilyLayer, LayerMeasures, MeasureBatch
 from db.models.repositories import (
     CHANGES,
@@ -36,9 +40,11 @@ from db.models.repositories import (
 __all__ = [
     "CHANGES",
     "KINDS",
+    "LICENCE_FINDINGS",
     "PROBLEMS",
     "RELATIONS",
     "RESOLUTIONS",
+    "SEVERITIES",
     "VERDICTS",
     "AbsentParent",
     "Alias",
@@ -55,8 +61,11 @@ __all__ = [
     "Family",
     "FamilyLayer",
     "File",
+    "JobRecord",
     "LayerMeasures",
     "Layout",
+    "LicenceFinding",
+    "LicenceRow",
     "MeasureBatch",
     "Quota",
     "Repository",

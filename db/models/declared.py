@@ -31,7 +31,7 @@ class DeclaredParent(Base):
     )
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     revision_id: Mapped[int] = reference("revisions.id")
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(index=True)
     relation: Mapped[str]
     source: Mapped[str]
     kind: Mapped[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Identity, Index, UniqueConstraint, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, one_of, reference
@@ -41,6 +41,7 @@ class Run(Base):
     inputs_digest: Mapped[bytes]  # of method, parameters, versions and inputs
     notes: Mapped[list[str]] = mapped_column(server_default="{}")  # what was left out, in words
     is_current: Mapped[bool]
+    pinned: Mapped[bool] = mapped_column(server_default=false())  # kept whatever its age
     finished_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -52,7 +53,7 @@ class Cluster(Base):
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     run_id: Mapped[int] = reference("runs.id", index=True)
     position: Mapped[int]
-    root_revision_id: Mapped[int | None] = reference("revisions.id")
+    root_revision_id: Mapped[int | None] = reference("revisions.id", index=True)
     root_confidence: Mapped[float | None]
 
 
@@ -62,7 +63,7 @@ class ClusterMember(Base):
     __tablename__ = "cluster_members"
     __table_args__ = (UniqueConstraint("run_id", "revision_id"),)
     cluster_id: Mapped[int] = reference("clusters.id", primary_key=True)
-    revision_id: Mapped[int] = reference("revisions.id", primary_key=True)
+    revision_id: Mapped[int] = reference("revisions.id", primary_key=True, index=True)
     run_id: Mapped[int] = reference("runs.id")
 
 
@@ -72,6 +73,7 @@ class AbsentParent(Base):
     __tablename__ = "absent_parents"
     __table_args__ = (
         CheckConstraint("number >= 0", name="number"),
+        CheckConstraint("squared_distance >= 0", name="squared_distance"),
         ForeignKeyConstraint(
             ["cluster_id", "child_id"],
             ["cluster_members.cluster_id", "cluster_members.revision_id"],
@@ -80,7 +82,8 @@ class AbsentParent(Base):
     )
     cluster_id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # of the parent, within its tree
-    child_id: Mapped[int] = mapped_column(primary_key=True)
+    child_id: Mapped[int] = mapped_column(primary_key=True, index=True)
+    squared_distance: Mapped[float | None]  # from the absent parent, estimated
 
 
 class Edge(Base):
@@ -92,8 +95,8 @@ class Edge(Base):
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
     )
     cluster_id: Mapped[int] = reference("clusters.id", primary_key=True)
-    parent_id: Mapped[int] = reference("revisions.id", primary_key=True)
-    child_id: Mapped[int] = reference("revisions.id", primary_key=True)
+    parent_id: Mapped[int] = reference("revisions.id", primary_key=True, index=True)
+    child_id: Mapped[int] = reference("revisions.id", primary_key=True, index=True)
     relation: Mapped[str]
     confidence: Mapped[float]
     decided: Mapped[bool]
@@ -106,8 +109,8 @@ class Duplicate(Base):
     __tablename__ = "duplicates"
     __table_args__ = (CheckConstraint("revision_id <> of_id", name="no_self"),)
     run_id: Mapped[int] = reference("runs.id", primary_key=True)
-    revision_id: Mapped[int] = reference("revisions.id", primary_key=True)
-    of_id: Mapped[int] = reference("revisions.id")
+    revision_id: Mapped[int] = reference("revisions.id", primary_key=True, index=True)
+    of_id: Mapped[int] = reference("revisions.id", index=True)
 
 
 class Verdict(Base):
@@ -116,7 +119,7 @@ class Verdict(Base):
     __tablename__ = "verdicts"
     __table_args__ = (CheckConstraint(one_of("verdict", VERDICTS), name="verdict"),)
     revision_id: Mapped[int] = reference("revisions.id", primary_key=True)
-    run_id: Mapped[int | None] = reference("runs.id")
+    run_id: Mapped[int | None] = reference("runs.id", index=True)
     verdict: Mapped[str] = mapped_column(index=True)
     why: Mapped[str]
     declared: Mapped[list[str]]

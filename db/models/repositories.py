@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, false, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, column, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, one_of, reference
@@ -30,11 +30,21 @@ class Repository(Base):
         CheckConstraint("name <> ''", name="named"),
         CheckConstraint("gated IN ('auto', 'manual')", name="gated"),
         CheckConstraint("(removed_at IS NULL) = (removed_why IS NULL)", name="removed_why"),
-        Index("ix_repositories_lower_name", text("lower(name)")),
+        # By their patterns: for equality, and for names that begin alike in whatever collation the database has.
+        Index(
+            "ix_repositories_lower_name",
+            func.lower(column("name")).label("whole"),
+            postgresql_ops={"whole": "text_pattern_ops"},
+        ),
+        Index(
+            "ix_repositories_lower_last",
+            func.lower(func.split_part(column("name"), text("'/'"), text("-1"))).label("last"),
+            postgresql_ops={"last": "text_pattern_ops"},
+        ),
     )
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     source_id: Mapped[int] = reference("sources.id")
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(index=True)
     hub_id: Mapped[str | None]  # the Hub's own id, which a rename does not change; None in folders
     head_sha: Mapped[str | None]  # the newest commit, where the listing tells it
     author: Mapped[str | None]
