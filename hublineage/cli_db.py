@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy import make_url
 
 from db import embedded, schema
 from db.engine import connect
 from db.errors import UsageError
+from db.views import reader
 from hublineage.database import address
 from hublineage.settings import Settings, read_settings
 
@@ -53,13 +55,40 @@ def upgrade(data_dir: DataDir = None) -> None:
         engine.dispose()
 
 
+ReadOnly = Annotated[
+    bool, typer.Option("--read-only", help="As the role hublineage_reader, which sees the schema hublineage only.")
+]
+
+
 @app.command()
-def url(data_dir: DataDir = None) -> None:
-    """Print the database's address, for psql, pandas or DuckDB. The embedded server must be running (`db start`)."""
+def url(data_dir: DataDir = None, read_only: ReadOnly = False) -> None:
+    """Print the database's address, for psql, pandas or DuckDB. The embedded server must be running (`db start`).
+
+    With --read-only it is that of a role which may read the views and functions of the schema hublineage and nothing
+    else: psql "$(hublineage db url --read-only)" -c 'SELECT * FROM hublineage.disagreements'. The embedded server asks
+    for no password; on another one an administrator gives the role one (ALTER ROLE hublineage_reader PASSWORD '...'),
+    or makes own roles members of it (GRANT hublineage_reader TO somebody).
+    """
     settings = _settings(data_dir)
     if settings.database_url is None and not embedded.is_running(settings.data_dir):
         raise UsageError("the embedded server is not running: hublineage db start comes first")
-    typer.echo(settings.database_url or embedded.start(settings.data_dir))
+    found = settings.database_url or embedded.start(settings.data_dir)
+    typer.echo(_as_reader(found) if read_only else found)
+
+
+def _as_reader(found: str) -> str:
+    """The same database for the reader, who is let in now if that was not possible before. Raises UsageError."""
+    engine = connect(found)
+    try:
+        schema.upgrade(engine)
+        with engine.begin() as connection:
+            reader.grant(connection)
+            why = reader.missing(connection)
+    finally:
+        engine.dispose()
+    if why is not None:
+        raise UsageError(why)
+    return make_url(found).set(username=reader.ROLE, password=None).render_as_string(hide_password=False)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

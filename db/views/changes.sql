@@ -16,3 +16,4 @@ COMMENT ON COLUMN hublineage.changes.at IS 'when a crawl saw it';
 COMMENT ON COLUMN hublineage.changes.what IS 'name, private, gated, disabled or removed';
 COMMENT ON COLUMN hublineage.changes.before IS 'the value before; of removed why it was gone, null where it was there';
 COMMENT ON COLUMN hublineage.changes.after IS 'the value after; of removed null where it is back';
+COMMENT ON COLUMN hublineage.changes.source IS 'the Hub''s address or the folder that the model was found in';

@@ -26,3 +26,5 @@ COMMENT ON VIEW hublineage.copies IS 'Models whose weight files equal another on
 COMMENT ON COLUMN hublineage.copies.copy_of IS 'the one of the group that was created first';
 COMMENT ON COLUMN hublineage.copies.copies IS 'how many repositories hold these files, the first one too';
 COMMENT ON COLUMN hublineage.copies.weights_digest IS 'of the set of the files'' hashes';
+COMMENT ON COLUMN hublineage.copies.model IS 'org/name of the copy';
+COMMENT ON COLUMN hublineage.copies.source IS 'the Hub''s address or the folder that the model was found in';

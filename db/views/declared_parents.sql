@@ -11,9 +11,11 @@ SELECT
     aliases.target AS leads_to,
     declared_parents.weight,
     declared_parents.layers,
-    declared_parents.detail
+    declared_parents.detail,
+    sources.name AS source
 FROM public.declared_parents
 JOIN public.repositories AS child ON child.current_revision_id = declared_parents.revision_id
+JOIN public.sources ON sources.id = child.source_id
 LEFT JOIN public.repositories AS parent ON parent.id = declared_parents.parent_id
 LEFT JOIN public.aliases ON aliases.source_id = child.source_id AND aliases.name = declared_parents.name
     AND declared_parents.resolution = 'dangling';
@@ -31,3 +33,4 @@ COMMENT ON COLUMN hublineage.declared_parents.weight IS 'its share of a merge, w
 COMMENT ON COLUMN hublineage.declared_parents.layers IS 'the ranges of its layers that a merge takes: [[first, behind the last], ...]';
 COMMENT ON COLUMN hublineage.declared_parents.detail IS 'what else the source says: revision, a merge''s method, role and parameters, a relation that we do not know';
 COMMENT ON COLUMN hublineage.declared_parents.leads_to IS 'of dangling names: the repository outside of the catalogue that the source leads to; null where it knows none';
+COMMENT ON COLUMN hublineage.declared_parents.source IS 'the Hub''s address or the folder that the model was found in';

@@ -22,7 +22,8 @@ SELECT
     repositories.head_sha,
     revisions.described_at,
     repositories.removed_at,
-    repositories.removed_why
+    repositories.removed_why,
+    CASE WHEN repositories.name LIKE '%/%' THEN split_part(repositories.name, '/', 1) END AS organisation
 FROM public.repositories
 JOIN public.sources ON sources.id = repositories.source_id
 LEFT JOIN public.revisions ON revisions.id = repositories.current_revision_id
@@ -41,3 +42,15 @@ COMMENT ON COLUMN hublineage.models.head_sha IS 'the newest commit that a listin
 COMMENT ON COLUMN hublineage.models.described_at IS 'when its card, configuration and headers were read; null where only listed';
 COMMENT ON COLUMN hublineage.models.removed_at IS 'since when it is gone; all that is known of it stays';
 COMMENT ON COLUMN hublineage.models.removed_why IS 'why it counts as gone';
+COMMENT ON COLUMN hublineage.models.model_type IS 'of its config.json, such as llama or vit; null where that is not known';
+COMMENT ON COLUMN hublineage.models.tags IS 'as the source shows them';
+COMMENT ON COLUMN hublineage.models.pipeline_tag IS 'its task, as the source shows it';
+COMMENT ON COLUMN hublineage.models.library_name IS 'the library it is for, as the source shows it';
+COMMENT ON COLUMN hublineage.models.gated IS 'auto or manual where its files are given on request only; null where they are open';
+COMMENT ON COLUMN hublineage.models.private IS 'whether only its owners see it';
+COMMENT ON COLUMN hublineage.models.disabled IS 'whether the source has shut it';
+COMMENT ON COLUMN hublineage.models.created_at IS 'when the repository was made';
+COMMENT ON COLUMN hublineage.models.last_modified IS 'when it changed last';
+COMMENT ON COLUMN hublineage.models.downloads IS 'how many the source counted last';
+COMMENT ON COLUMN hublineage.models.likes IS 'how many the source counted last';
+COMMENT ON COLUMN hublineage.models.organisation IS 'the part of its name before the slash; null where there is none';

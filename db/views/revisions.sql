@@ -24,3 +24,7 @@ COMMENT ON COLUMN hublineage.revisions.weights_digest IS 'of the set of its weig
 COMMENT ON COLUMN hublineage.revisions.config IS 'config.json as far as it is known';
 COMMENT ON COLUMN hublineage.revisions.card_data IS 'the header of the card; of unread revisions only what tells of parents and licences';
 COMMENT ON COLUMN hublineage.revisions.described_at IS 'when its card, configuration and headers were read; null where only listed';
+COMMENT ON COLUMN hublineage.revisions.model IS 'org/name';
+COMMENT ON COLUMN hublineage.revisions.source IS 'the Hub''s address or the folder that the model was found in';
+COMMENT ON COLUMN hublineage.revisions.family IS 'the comparable models it belongs to; null where its weights are not comparable';
+COMMENT ON COLUMN hublineage.revisions.first_seen IS 'when a crawl saw it first';
