@@ -28,7 +28,7 @@ def code_digest() -> str:
     """16 hex digits that change with any source or data file of the package `lineage`."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*")):
-        if path.suffix in {".py", ".json"}:
+        if path.suffix in {".py", ".json", ".safetensors"}:
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
