@@ -1,0 +1,1 @@
+"""What the catalogue knows, written for other programs: one file per format."""
