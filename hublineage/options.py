@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lineage.initialisation import Scheme
 from lineage.mother import Metric
+from lineage.partition import Clustering
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 DataDir = Annotated[
@@ -32,9 +34,22 @@ Limit = Annotated[int | None, typer.Option(min=1, help="At most this many reposi
 Memory = Annotated[str | None, typer.Option(help="Memory for measuring, such as 800M; 1GiB by default.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda[:number].")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
-Method = Annotated[str, typer.Option(help="recover (ours) or mother (the paper's).")]
+Method = Annotated[
+    str, typer.Option(help="recover (ours), mother (the paper's), phylogeny (without learning) or detector (learnt).")
+]
 MetricOption = Annotated[Metric, typer.Option(help="The distance of the paper's method.")]
-Trees = Annotated[int | None, typer.Option(min=1, help="The number of trees per family, for the paper's method.")]
+Trees = Annotated[int | None, typer.Option(min=1, help="The number of trees per family, for mother and phylogeny.")]
+ClusteringOption = Annotated[
+    Clustering | None,
+    typer.Option("--clustering", help="How phylogeny groups models and generations; kmeans by default."),
+]
+Initialisation = Annotated[
+    Scheme | None,
+    typer.Option(
+        help="From where phylogeny measures how far a model was trained; by default as its architecture's libraries "
+        "begin. docs/phylogeny.md explains them."
+    ),
+]
 Decide = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="The confidence from which on an edge counts as decided; 0.5 by default."),

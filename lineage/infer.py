@@ -6,16 +6,23 @@ import math
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from db import lineage as rows
 from db import measurements
 from db.engine import exclusive, transaction
+from lineage.absent import distances_to_absent
+from lineage.family import LayerKind
 from lineage.measure import METRIC_VERSION
+from lineage.phylogeny_stored import load_sketches
 from lineage.provenance import digest, versions
 from lineage.recover import Parameters, heritage
 from lineage.stored import load_measures
 from lineage.trees import Heritage, InferredEdge
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
@@ -36,9 +43,10 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
         run = rows.known_run(session, family_id, values["inputs_digest"])
         if run is None:
             created = {} if weights_only else _created(members, measures)
-            found = _with_twins(heritage(measures, parameters, created), twins)
+            sketches = load_sketches(session, family_id, measures) if parameters.method == "phylogeny" else None
+            found = _with_twins(heritage(measures, parameters, created, sketches), twins)
             run = rows.add_run(session, {**values, "notes": list(found.notes)})
-            _store(session, run.id, found)
+            _store(session, run.id, found, measures)
         rows.set_current(session, run)
         return run.id
 
@@ -105,7 +113,18 @@ def _with_twins(found: Heritage, twins: dict[int, int]) -> Heritage:
     return replace(found, trees=tuple(trees), duplicates=tuple(tuple(group) for group in groups.values()))
 
 
-def _store(session: Session, run_id: int, found: Heritage) -> None:
+def distances(measures: FamilyMeasures, siblings: Sequence[int]) -> dict[int, float | None]:
+    """The squared distance of each sibling to the absent parent, over the trunk's layers that all of them have."""
+    at = np.array([measures.members.index(one) for one in siblings])
+    trunk = np.array([place for place, layer in enumerate(measures.layers) if layer.kind is LayerKind.TRUNK], dtype=int)
+    pairs = measures.squared_distance[np.ix_(trunk, at, at)]
+    squared = pairs[np.isfinite(pairs).all(axis=(1, 2))].sum(axis=0)
+    if len(siblings) < 3 or not squared.any():
+        return dict.fromkeys(siblings)
+    return dict(zip(siblings, map(float, distances_to_absent(squared)), strict=True))
+
+
+def _store(session: Session, run_id: int, found: Heritage, measures: FamilyMeasures) -> None:
     for position, tree in enumerate(found.trees):
         edges = []
         for edge in tree.edges:
@@ -114,5 +133,6 @@ def _store(session: Session, run_id: int, found: Heritage) -> None:
             # A constant tensor has no kurtosis: what is no number is no evidence, and JSON does not hold it.
             row["evidence"] = {name: value for name, value in edge.evidence.items() if math.isfinite(value)}
             edges.append(row)
-        rows.add_cluster(session, run_id, position, (tree.root, tree.root_confidence), tree.members, edges, tree.absent)
+        absent = [distances(measures, group) for group in tree.absent]
+        rows.add_cluster(session, run_id, position, (tree.root, tree.root_confidence), tree.members, edges, absent)
     rows.add_duplicates(session, run_id, found.duplicates)

@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("crawler", "lineage", "db", "migrations", "hublineage", "benchmarks")
-JOINING = {f"lineage.{name}" for name in ("measure", "batches", "locating", "stored", "infer", "compare")}
+JOINING = {
+    f"lineage.{name}"
+    for name in ("measure", "blocks", "batches", "locating", "stored", "infer", "compare", "compare_licences")
+} | {"lineage.phylogeny_stored"}
 COMPUTING = {
     f"lineage.{name}"
     for name in (

@@ -6,7 +6,9 @@ import pytest
 
 from db.errors import UsageError
 from hublineage.parameters import parameters
+from lineage.initialisation import Scheme
 from lineage.mother import Metric
+from lineage.partition import Clustering
 from lineage.recover import Parameters
 
 
@@ -22,7 +24,7 @@ def test_probabilities_from_which_on_edges_are_decided_are_taken_over() -> None:
 @pytest.mark.parametrize(
     ("method", "metric", "trees", "decide", "what"),
     [
-        ("best", Metric.FINE_TUNE, None, None, "expected recover or mother"),
+        ("best", Metric.FINE_TUNE, None, None, "expected recover, mother, phylogeny or detector"),
         ("recover", Metric.LOW_RANK, None, None, "--method mother"),
         ("recover", Metric.FINE_TUNE, 3, None, "--method mother"),
         ("mother", Metric.FINE_TUNE, None, 0.5, "need probabilities"),
@@ -33,3 +35,24 @@ def test_an_option_that_the_method_does_not_know_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=what):
         parameters(method, metric, trees, decide, None)
+
+
+def test_a_learning_free_detector_is_chosen_by_its_clustering_and_initialisation() -> None:
+    found = parameters("phylogeny", Metric.FINE_TUNE, 3, 0.6, None, Clustering.SPECTRAL, Scheme.FITTED)
+    assert (found.method, found.clustering, found.initialisation) == ("phylogeny", "spectral", "fitted")
+    assert (found.trees, found.decide) == (3, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("method", "trees", "clustering", "scheme", "what"),
+    [
+        ("recover", None, Clustering.KMEANS, None, "add --method phylogeny"),
+        ("mother", None, None, Scheme.KAIMING, "add --method phylogeny"),
+        ("phylogeny", 2, Clustering.DBSCAN, None, "finds the number of groups by itself"),
+    ],
+)
+def test_what_steers_a_detector_is_refused_where_it_steers_nothing(
+    method: str, trees: int | None, clustering: Clustering | None, scheme: Scheme | None, what: str
+) -> None:
+    with pytest.raises(UsageError, match=what):
+        parameters(method, Metric.FINE_TUNE, trees, None, None, clustering, scheme)

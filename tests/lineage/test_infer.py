@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -22,7 +24,9 @@ from lineage import infer, provenance
 from lineage.compare import compare
 from lineage.infer import infer_family
 from lineage.measure import METRIC_VERSION, Options, measure_family
+from lineage.phylogeny_stored import load_sketches
 from lineage.recover import Parameters
+from lineage.stored import load_measures
 from lineage.trees import Heritage, Tree
 
 PARENT_DATE, CHILD_DATE = "2024-01-01T00:00:00.000Z", "2023-01-01T00:00:00.000Z"
@@ -146,3 +150,26 @@ def test_absent_parents_and_notes_are_stored_with_the_run(measured: Measured, mo
     (family,) = result(measured.engine, measured.source_id)["families"]
     assert family["notes"] == ["something was left out"]
     assert [tree["absent"] for tree in family["trees"]] == [[["org/one", "org/two"]]]
+
+
+def test_each_learning_free_detector_is_a_run_of_its_own_and_uses_stored_sketches(measured: Measured) -> None:
+    with transaction(measured.engine) as session:
+        measures = load_measures(session, measured.family)
+        sketches = load_sketches(session, measured.family, measures)
+        assert load_sketches(session, measured.family, replace(measures, layers=())) is None
+    assert sketches is not None
+    for values, norms in zip(sketches, measures.squared_norm, strict=True):
+        assert np.square(values).sum(axis=1) == pytest.approx(norms, rel=0.3)
+    asked = [
+        Parameters(method="phylogeny", clustering=one) for one in ("kmeans", "agglomerative", "dbscan", "spectral")
+    ]
+    asked += [replace(asked[0], initialisation=one) for one in ("kaiming", "xavier", "truncated", "fitted", "centroid")]
+    runs = [measured.infer(one) for one in asked]
+    assert len(set(runs)) == len(runs)
+    assert measured.infer(asked[0]) == runs[0]
+    with transaction(measured.engine) as session:
+        for run, parameters in zip(runs, asked, strict=True):
+            found = session.get_one(Run, run)
+            assert (found.method, found.notes) == ("phylogeny", [])
+            assert found.parameters == {**parameters.relevant(), "weights_only": True}
+    assert all(len(measured.edges(run)) == 2 for run in runs)

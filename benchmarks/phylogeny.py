@@ -1,0 +1,218 @@
+"""Parent-child and ancestor pairs, and their direction: learning-free detectors, the learned one, MoTHer's, ours.
+
+    python -m benchmarks.phylogeny --grow mlp mlp-wide resnet --seeds 2 --zoos /tmp/zoos   the published set-up, small
+    python -m benchmarks.phylogeny ZOO ... --keep /tmp/measures --write                    any zoos, into BENCHMARKS.md
+
+The published set-up is fully connected and convolutional parents and children on small image tasks, with several
+optimisers and learning rates, here two generations deep. A pair is parent and child, or any ancestor and descendant
+(the closure of what a method gives). Precision, recall and F1 count a pair only with its direction; `direction` is the
+share of rightly directed ones among the true pairs that were found in either. No method is told the number of trees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from benchmarks.families import machine
+from benchmarks.recovery_methods import OTHERS
+from benchmarks.recovery_zoos import Zoo, grown, open_zoo, truth_of
+from benchmarks.zoo.splits import SPLITS
+from crawler.folder import FolderSource
+from db import measurements
+from db.engine import transaction
+from hublineage import job
+from hublineage.database import database
+from hublineage.progress import Reporter
+from hublineage.settings import Settings
+from lineage.family import FamilyMeasures
+from lineage.phylogeny import Sketches
+from lineage.phylogeny_stored import load_sketches
+from lineage.recover import Parameters, heritage
+from lineage.stored import load_measures
+
+PAGE = Path("BENCHMARKS.md")
+BEGIN, END = "<!-- phylogeny: begin -->", "<!-- phylogeny: end -->"
+Pairs = frozenset[tuple[str, str]]
+Sketched = tuple[FamilyMeasures, tuple[str, ...], Sketches | None]
+VARIANTS = {
+    f"{clustering}, {scheme}": Parameters(method="phylogeny", clustering=clustering, initialisation=scheme)
+    for clustering, scheme in [
+        *product(("kmeans",), ("architecture", "kaiming", "xavier", "truncated", "fitted", "centroid")),
+        *product(("agglomerative", "dbscan", "spectral", "order"), ("architecture", "centroid")),
+    ]
+}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Pairs of one method on one zoo: given, true, given rightly, and found whichever way they point."""
+
+    given: int
+    true: int
+    right: int
+    undirected: int
+
+    def __add__(self, other: Counted) -> Counted:
+        return Counted(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    @property
+    def shares(self) -> tuple[float, float, float, float]:
+        """Precision, recall, F1 and direction; 0 where there is nothing to count."""
+        parts = ((self.right, self.given), (self.right, self.true), (2 * self.right, self.given + self.true))
+        found = [part / whole if whole else 0.0 for part, whole in (*parts, (self.right, self.undirected))]
+        return found[0], found[1], found[2], found[3]
+
+
+def counted(given: Pairs, true: Pairs) -> Counted:
+    """Count the pairs of one zoo."""
+    known = {frozenset(pair) for pair in given}
+    return Counted(len(given), len(true), len(given & true), sum(frozenset(pair) in known for pair in true))
+
+
+def closure(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    """All (ancestor, descendant) of what (parent, child) pairs say."""
+    below: defaultdict[str, set[str]] = defaultdict(set)
+    for parent, child in pairs:
+        below[parent].add(child)
+
+    def descendants(name: str) -> Iterator[str]:
+        seen: set[str] = set()
+        stack = [name]
+        while stack:
+            new = below.get(stack.pop(), set()) - seen
+            seen |= new
+            stack += new
+        yield from seen - {name}
+
+    return frozenset((above, one) for above in list(below) for one in descendants(above))
+
+
+def sketched(zoo: Zoo, cache: Path) -> list[Sketched]:
+    """Measures and sketches of a zoo's families by the main job; kept in `cache`, where they are looked for first."""
+    path = cache / f"{zoo.folder.name}.phylogeny.pkl"
+    if path.exists() and path.stat().st_mtime >= (zoo.folder / "truth.json").stat().st_mtime:
+        kept: list[Sketched] = pickle.loads(path.read_bytes())  # noqa: S301  # written below, by whoever runs this
+        if all(set(vars(one[0])) == set(FamilyMeasures.__dataclass_fields__) for one in kept):
+            return kept
+    found: list[Sketched] = []
+    source, report, work = FolderSource(zoo.folder), Reporter(None), job.Job()
+    with tempfile.TemporaryDirectory() as scratch, database(Settings(data_dir=Path(scratch))) as engine:
+        number = job.crawl(engine, source, work, report).source_id
+        job.measure(engine, source, number, work, report)
+        for family, _ in job.families(engine, number):
+            with transaction(engine) as session:
+                names = {one.revision_id: one.name for one in measurements.members(session, family)}
+                measures = load_measures(session, family)
+                sketches = load_sketches(session, family, measures)
+            found.append((measures, tuple(names[one] for one in measures.members), sketches))
+    cache.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_bytes(pickle.dumps(found))
+    fresh.replace(path)
+    return found
+
+
+def given(families: Sequence[Sketched], parameters: Parameters) -> Pairs:
+    """The pairs that a method gives, but for exact copies."""
+    pairs = set()
+    for measures, names, sketches in families:
+        name = dict(zip(measures.members, names, strict=True))
+        for tree in heritage(measures, parameters, None, sketches).trees:
+            pairs |= {(name[e.parent], name[e.child]) for e in tree.edges if e.relation != "duplicate"}
+    return frozenset(pairs)
+
+
+def scored(zoo: Zoo, families: Sequence[Sketched]) -> dict[str, tuple[Counted, Counted]]:
+    """Of every method: parent-child pairs and ancestor pairs. Pairs with models that cannot be read do not count."""
+    truth = truth_of(zoo)
+    true = frozenset((one, child) for child, above in truth.parents.items() for one in above if one in truth.parents)
+    plain = [(measures, names) for measures, names, _ in families]
+    answers = {name: given(families, parameters) for name, parameters in VARIANTS.items()}
+    for name in ("mother", "MST, kurtosis root"):
+        answers[name] = frozenset(edge.pair for edge in OTHERS[name](plain, truth).edges)
+    answers["detector"] = given(families, Parameters(method="detector"))
+    answers["recover"] = given(families, Parameters())
+    return {name: (counted(one, true), counted(closure(one), closure(true))) for name, one in answers.items()}
+
+
+def table(results: Sequence[tuple[Zoo, dict[str, tuple[Counted, Counted]]]]) -> list[str]:
+    """A Markdown table: all zoos of an architecture together, those that anything was chosen on apart."""
+    sums: dict[tuple[str, str], tuple[Counted, Counted]] = {}
+    for zoo, found in results:
+        group = zoo.architecture + (" (tuned on)" if zoo.tuned_on else "")
+        for method, (near, far) in found.items():
+            one, other = sums.get((group, method), (Counted(0, 0, 0, 0), Counted(0, 0, 0, 0)))
+            sums[group, method] = (one + near, other + far)
+    heads = ("precision", "recall", "F1", "direction")
+    lines = [
+        f"| networks | method | {' | '.join(heads)} | {' | '.join(f'ancestors: {head}' for head in heads)} |",
+        "|---|---|" + "---|" * 8,
+    ]
+    for (group, method), counts in sums.items():
+        numbers = " | ".join(f"{share:.2f}" for one in counts for share in one.shares)
+        lines.append(f"| {group} | {method} | {numbers} |")
+    return lines
+
+
+def between_markers(page: str, text: str) -> str:
+    """The page with `text` between its markers, which are added at its end where there are none."""
+    if BEGIN not in page:
+        page = f"{page.rstrip()}\n\n## Learning-free phylogeny\n\n{BEGIN}\n{END}\n"
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the page has {BEGIN} without {END}")
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit code is 2 where the request makes no sense."""
+    top = argparse.ArgumentParser(
+        prog="python -m benchmarks.phylogeny",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("folders", type=Path, nargs="*", metavar="ZOO", help="folders of finished zoos")
+    top.add_argument("--grow", nargs="+", default=[], metavar="SPLIT", choices=SPLITS, help="splits by name")
+    top.add_argument("--seeds", type=int, nargs="+", default=[2], help="a zoo of each split and seed (2)")
+    top.add_argument("--zoos", type=Path, default=Path("build/zoos"), help="where they belong (build/zoos)")
+    for name in ("trees", "branch", "depth"):
+        top.add_argument(f"--{name}", type=int, help=f"{name} of each zoo instead of the split's own")
+    top.add_argument("--keep", type=Path, help="keep measures in this folder (default: they are made anew)")
+    top.add_argument("--write", action="store_true", help=f"write the table into {PAGE}")
+    asked = top.parse_args(arguments)
+    try:
+        zoos = [open_zoo(folder) for folder in asked.folders]
+        sizes = (asked.trees, asked.branch, asked.depth)
+        zoos += [grown(name, seed, asked.zoos, None, 1, sizes) for name in asked.grow for seed in asked.seeds]
+    except (ValueError, OSError) as error:
+        print(f"phylogeny: {error}", file=sys.stderr)
+        return 2
+    if not zoos:
+        print("phylogeny: no zoos: name folders, or splits to --grow", file=sys.stderr)
+        return 2
+    results = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for place, zoo in enumerate(zoos, 1):
+            results.append((zoo, scored(zoo, sketched(zoo, asked.keep or Path(scratch)))))
+            print(f"[{place}/{len(zoos)}] {zoo.name}", file=sys.stderr, flush=True)
+    lines = table(results)
+    print("\n".join(lines))
+    if asked.write:
+        names = ", ".join(zoo.name for zoo in zoos)
+        text = "\n".join([f"`python -m benchmarks.phylogeny ZOO ... --write` on {names}, {machine()}.", "", *lines])
+        PAGE.write_text(between_markers(PAGE.read_text(), text))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
