@@ -1,0 +1,293 @@
+"""What a fleet is to do: assumptions about the Hub, and the tasks that follow from them and from measured costs.
+
+The path of one repository: a row of a listing; details, card, configurations and headers; the bytes of its weights,
+once for the sketches by which its neighbours are found, once with its batch, and again whenever it is a neighbour of
+another; then inference and comparison. Where a family has more than EXACT members its batches follow each other, since
+each looks for neighbours among those before it: a batch is opened by one worker and its layers are measured by all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from benchmarks.fleet_simulation import Fleet, Task
+from crawler.addresses import REMEMBERED
+from crawler.safetensors_header import FIRST_READ
+from hublineage.settings import QueueSettings, parse_size
+from lineage.measure import Options
+from lineage.sketch import BUCKETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from benchmarks.fleet_costs import Costs
+
+STAGES = ("list", "describe", "open batches", "measure", "infer", "compare")
+EXACT = Options().exact_members
+_QUEUE = QueueSettings()
+PAGE = 1_000
+_CARD = 2_400  # bytes on average, of the sample of recorded cards
+_ROW = 1_260  # bytes of a listing's row, of the recorded pages
+_DETAILS = 20_000  # bytes of one repository's details, with its files
+_SKETCH = 8 * BUCKETS  # bytes of a member's sketches
+_EDGE = 1_000  # bytes of an edge or a verdict with its evidence, about
+_LISTED_AT_ONCE = 10  # pages of a task
+_TASKS = 1_500  # of a stage, at the most
+_BLOCKS = 5_000  # of all lumps together, about
+_LUMPS = 50  # of a large family's batches, at the most: a lump is so many batches one after another
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Assumptions, none of them measured on the whole Hub; a mean stands for every repository."""
+
+    name: str
+    listed: int = 3_000_000  # repositories in the listing
+    followed: int = 3_000_000  # described
+    measured: float = 0.4  # share of the followed whose weights are measured: open, safetensors, no adapter, no copy
+    model: float = 6e9  # bytes of a measured model's weights
+    width: float = 2.0  # bytes of a number
+    layers: int = 200
+    shards: float = 2.0  # weight files of a repository that has any
+    api: float = 1.5  # requests of the API per repository: its details, and the first commit where nothing is declared
+    small: float = 1.5  # resolves per repository: the card, and now and then a configuration or an index
+    family: int = 2_000  # members of a large family; they share them out
+    large: float = 0.8  # share of the measured that are in large families; the others are in families of `few`
+    few: int = 16
+    batch: int = EXACT  # new members that are measured together
+    neighbours: float = 16.0  # older models read for a new one: 16 where no two new ones share any
+    parts: float = 1.0  # of a model's bytes that are read: less where fixed ranges of each tensor stand for it
+    reads: float = 1.0  # of a new model for its sketches, before it is measured: 0 where those are kept
+    address: float = 3_600.0  # seconds that a signed address is good for
+    round_trip: float = 0.15  # seconds of a request
+    described_at_once: int = 4  # repositories
+    per_job: int = _QUEUE.describe  # repositories of a describe job
+    block: float = parse_size(_QUEUE.block)  # bytes of a measure job
+
+
+WHOLE = Hub("the whole Hub")
+POPULAR = Hub(
+    "one architecture of 100,000 models", followed=100_000, measured=1.0, model=16e9, layers=291, shards=4.0,
+    family=100_000, large=1.0,
+)  # fmt: skip
+
+
+def tasks(hub: Hub, costs: Costs, fleet: Fleet) -> list[Task]:
+    """The first pages of the listing; everything else follows from them, and from what follows from that.
+
+    A cursor is known only from the page before, so pages are listed one after another. A fleet describes while it still
+    lists; here it begins when all is listed, which moves no sum, since both take turns at one quota.
+    """
+    return [_Plan(hub, costs, fleet).page(0)]
+
+
+@dataclass
+class _Plan:
+    """A plan that is under way: what is left of each stage."""
+
+    hub: Hub
+    costs: Costs
+    fleet: Fleet
+    described: int = 0
+    models: int = 0  # of described repositories, to be measured
+    left: int = 0  # large families, and tasks of small ones, that are not measured yet
+
+    @property
+    def large(self) -> int:
+        """Models in large families."""
+        return round(self.models * self.hub.large)
+
+    def page(self, first: int) -> Task:
+        """The task that lists so many pages from this row on."""
+        rows = min(_LISTED_AT_ONCE * PAGE, self.hub.listed - first)
+        pages = math.ceil(rows / PAGE)
+
+        def then() -> Iterator[Task]:
+            if first + rows < self.hub.listed:
+                yield self.page(first + rows)
+            else:
+                yield from self.describe()
+
+        return Task(
+            "list", "crawl", api=pages, bytes=rows * _ROW, processor=rows * self.costs.list_processor,
+            replies=pages * self.hub.round_trip, database=rows * self.costs.list_database, then=then,
+        )  # fmt: skip
+
+    def describe(self) -> Iterator[Task]:
+        """The tasks that describe what is followed, once the listing is whole."""
+        size = max(self.hub.per_job, math.ceil(self.hub.followed / _TASKS))
+        for begin in range(0, self.hub.followed, size):
+            yield self._described(begin, min(begin + size, self.hub.followed))
+
+    def _described(self, begin: int, end: int) -> Task:
+        hub, costs, count = self.hub, self.costs, end - begin
+        api = _between(hub.api, begin, end)
+        files = _between(hub.measured * hub.shards, begin, end)
+        resolvers = _between(hub.small, begin, end) + files
+        jobs = count / hub.per_job
+        asked = api + 2 * resolvers  # a resolve leads on to the place where the bytes are
+
+        def then() -> Iterator[Task]:
+            self.described += count
+            self.models += _between(hub.measured, begin, end)
+            if self.described >= hub.followed:
+                yield from self.measure()
+
+        return Task(
+            "describe", "crawl", api=api, resolvers=resolvers,
+            bytes=count * (_DETAILS + _CARD) + files * FIRST_READ,
+            processor=count * costs.describe_processor + jobs * costs.job_processor,
+            replies=asked * hub.round_trip / hub.described_at_once,
+            database=count * costs.describe_database + jobs * costs.job_database, then=then,
+        )  # fmt: skip
+
+    def measure(self) -> Iterator[Task]:
+        """Families are settled when all are described; then large ones open a batch each, small ones are measured."""
+        hub = self.hub
+        large = self.large
+        families = max(1, round(large / hub.family)) if large else 0
+        small = self.models - large
+        size = max(hub.few, math.ceil(small / _TASKS))
+        groups = [min(size, small - first) for first in range(0, small, size)]
+        self.left = families + len(groups)
+        if not self.left:
+            yield from self._finished()
+        for number in range(families):
+            yield self.batch(0, large * (number + 1) // families - large * number // families)
+        for count in groups:
+            work = self._work(count, (hub.few + 1) / 2, count * hub.layers / hub.few)
+            resolvers = self._resolves(count, hub.few, self.fleet.workers)
+            yield replace(work, resolvers=resolvers, then=self._one_less)
+
+    def batch(self, done: int, members: int) -> Task:
+        """The task that opens the next batches of a large family, of which `done` members are measured."""
+        hub, costs = self.hub, self.costs
+        batches = max(1, math.ceil(members / hub.batch / _LUMPS))
+        new = min(hub.batch * batches, members - done)
+        batches = math.ceil(new / hub.batch)
+        middle = done + new / 2  # members that there are, in the mean over these batches
+        compares = done > 0 or batches > 1
+        near = min(hub.neighbours * hub.batch, middle) if compares else 0.0  # older models in a batch
+        read = new * hub.model * hub.parts * hub.reads if compares else 0.0
+        pairs = batches * middle**2 if compares else 0.0
+
+        def then() -> Iterator[Task]:
+            yield from self._blocks(done + new, members, new, near, batches)
+
+        return Task(
+            "open batches", "measure", resolvers=self._resolves(new, hub.batch, 1) if compares else 0, bytes=read,
+            processor=read / hub.width * costs.number_processor + pairs * costs.candidate_processor
+            + batches * (middle * _SKETCH * costs.load_processor * compares + costs.job_processor),
+            database=batches * costs.job_database + new * _SKETCH * costs.measure_database, then=then,
+        )  # fmt: skip
+
+    def _blocks(self, done: int, members: int, new: int, near: float, batches: int) -> Iterator[Task]:
+        """The tasks of batches that were opened: all their layers, in as many parts as workers can use."""
+        hub = self.hub
+        whole = self._work(new, (min(hub.batch, new) + 1) / 2 + near, batches * hub.layers, batches * near / new)
+        resolvers = self._resolves(new + batches * near, min(new, hub.batch) + near, self.fleet.workers)
+        lumps = max(1, self.large // hub.family) * math.ceil(members / new)
+        count = min(hub.layers, max(2, math.ceil(_BLOCKS / lumps)))
+        open_blocks = [count]
+
+        def then() -> Iterator[Task]:
+            open_blocks[0] -= 1
+            if not open_blocks[0]:
+                if done < members:
+                    yield self.batch(done, members)
+                else:
+                    yield from self._one_less()
+
+        for number in range(count):
+            yield replace(
+                whole, resolvers=resolvers * (number + 1) // count - resolvers * number // count,
+                bytes=whole.bytes / count, processor=whole.processor / count, database=whole.database / count,
+                then=then,
+            )  # fmt: skip
+
+    def _work(self, new: int, pairs: float, layers: float, near: float = 0.0) -> Task:
+        """What measuring `new` models costs: `pairs` and `near` older models read for each, `layers` rows in all."""
+        hub, costs = self.hub, self.costs
+        read = new * (1 + near) * hub.model * hub.parts
+        numbers = hub.model * hub.parts / hub.width
+        stored = new * (pairs * hub.layers * costs.pair_bytes + _SKETCH)
+        jobs = max(1.0, read / hub.block)
+        return Task(
+            "measure", "measure", bytes=read,
+            processor=read / hub.width * costs.number_processor + new * pairs * numbers * costs.pair_processor
+            + layers * costs.layer_processor + jobs * costs.job_processor,
+            database=stored * costs.measure_database + jobs * costs.job_database,
+        )  # fmt: skip
+
+    def _resolves(self, models: float, together: float, workers: int) -> int:
+        """Requests for the signed addresses of so many models, `together` of them in each batch.
+
+        Every worker asks for itself, once for each file that its blocks touch, and again where an address ends or where
+        it is forgotten since more files are read in turn than a worker remembers: for every block at the worst.
+        """
+        hub = self.hub
+        read = together * hub.model * hub.parts
+        blocks = min(hub.layers, math.ceil(read / hub.block))
+        ended = read / self.fleet.link / hub.address
+        each = max(hub.shards, min(workers, blocks)) + ended if together <= REMEMBERED else math.inf
+        return math.ceil(models * min(each, max(hub.shards, blocks)))
+
+    def _one_less(self) -> Iterator[Task]:
+        self.left -= 1
+        if not self.left:
+            yield from self._finished()
+
+    def _finished(self) -> Iterator[Task]:
+        """Inference of all families, each on one worker, and behind the last the one comparison."""
+        hub, costs = self.hub, self.costs
+        large = self.large
+        families = max(1, min(_TASKS, round(large / hub.family))) if self.models else 0
+        near = min(hub.neighbours * hub.batch, hub.family / 2)
+        each = large * ((hub.batch + 1) / 2 + near) + (self.models - large) * (hub.few + 1) / 2
+        loaded = each * hub.layers * costs.pair_bytes
+        open_families = [families]
+        compare = Task(
+            "compare", "measure", processor=self.models * costs.compare_processor,
+            database=self.models * costs.compare_database,
+        )  # fmt: skip
+
+        def then() -> Iterable[Task]:
+            open_families[0] -= 1
+            return [] if open_families[0] else [compare]
+
+        for _ in range(families):
+            yield Task(
+                "infer", "measure",
+                processor=(self.models * costs.infer_processor + loaded * costs.load_processor) / families, then=then,
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a stage leaves in the database."""
+
+    rows: float
+    bytes: float
+
+
+def stored(hub: Hub, costs: Costs) -> dict[str, Stored]:
+    """Rows and bytes by stage when all is done; of listing and describing as measured, of the rest by their laws."""
+    models = hub.followed * hub.measured
+    large = models * hub.large
+    near = min(hub.neighbours * hub.batch, hub.family / 2)
+    pairs = large * ((hub.batch + 1) / 2 + near) + (models - large) * (hub.few + 1) / 2
+    batches = large / hub.batch + (models - large) / hub.few
+    return {
+        "list": Stored(hub.listed * costs.list_rows, hub.listed * costs.list_bytes),
+        "describe": Stored(hub.followed * costs.describe_rows, hub.followed * costs.describe_bytes),
+        "measure": Stored(batches * hub.layers, pairs * hub.layers * costs.pair_bytes + models * _SKETCH),
+        "infer": Stored(models, models * _EDGE),
+        "compare": Stored(models, models * _EDGE),
+    }
+
+
+def _between(each: float, begin: int, end: int) -> int:
+    """How many fall to these repositories where `each` falls to every one: over all of them the sum is right."""
+    return math.floor(each * end + 0.5) - math.floor(each * begin + 0.5)
