@@ -23,7 +23,9 @@ from db.models import (
     Repository,
     Revision,
     SourceRow,
+    Verdict,
 )
+from hublineage.jobs import listing
 from hublineage.result import failures_of, result
 from lineage.measure import METRIC_VERSION
 
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
 
 
 def status(engine: Engine) -> dict[str, Any]:
-    """Per source: counts, what is pending, and failures."""
+    """Per source: counts, what is pending, and failures; then the Hub's quotas and the queue."""
     with transaction(engine) as session:
         sources = session.execute(select(SourceRow.name, SourceRow.id).order_by(SourceRow.name)).all()
         return {
             "sources": [{"source": name, **_source_status(session, number)} for name, number in sources],
             "quotas": [_quota(row) for row in quotas.status_rows(session)],
+            "queue": listing.summary(session),
         }
 
 
@@ -209,6 +212,13 @@ def model(engine: Engine, name: str) -> dict[str, Any]:
                 for group in tree["absent"]
                 if exact in group
             ],
+            "missing": [
+                node
+                for family in everything["families"]
+                for tree in family["trees"]
+                for node in tree["missing"]
+                if any(child["model"] == exact for child in node["children"])
+            ],
             "duplicates": [
                 one for group in everything["duplicates"] if exact in group for one in group if one != exact
             ],
@@ -278,3 +288,22 @@ def former_names(session: Session, repository: Repository) -> list[str]:
         Alias.source_id == repository.source_id, Alias.hub_id == repository.hub_id, Alias.name != repository.name
     )
     return list(session.scalars(query.order_by(Alias.name)))
+
+
+def verdict(engine: Engine, name: str) -> dict[str, Any]:
+    """The verdict on a model as it was compared last; `verdict` is None where there is none yet, and `why` says why."""
+    _, number, exact = find_model(engine, name)
+    with transaction(engine) as session:
+        repository = session.get_one(Repository, number)
+        found = session.get(Verdict, repository.current_revision_id or 0)
+        if found is not None:
+            told = {"declared": found.declared, "inferred": found.inferred, "verdict": found.verdict, "why": found.why}
+            return {"model": exact, **told}
+        revision = session.get(Revision, repository.current_revision_id or 0)
+    if repository.removed_at is not None:
+        why = f"it is gone: {repository.removed_why}"
+    elif revision is None or revision.weights == "unread":
+        why = "it is only listed: `hublineage crawl` describes it"
+    else:
+        why = "it was not compared yet: `hublineage compare` does it"
+    return {"model": exact, "declared": [], "inferred": [], "verdict": None, "why": why}

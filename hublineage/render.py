@@ -33,23 +33,25 @@ def drawn_tree(tree: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]
 
     `verdicts` are by model. Parents that are declared and not inferred hang below the model that declares them, marked
     declared. A merge hangs below each of its parents, with that one's share; one whose other parent is in another tree
-    says so. Below the root stand the parents that are not here, with their children.
+    says so. A parent that is not in the catalogue is a node without a name, with its children below it in place of the
+    edges among them, and the names that it may have.
     """
     declared = {model: list(row["declared"]) for model, row in verdicts.items()}
-    children: dict[str, list[Mapping[str, Any]]] = {}
-    for edge in tree["edges"]:
-        if edge["parent"] not in tree["models"]:
-            continue
-        children.setdefault(edge["parent"], []).append(edge)
-    root = tree["root"] or (tree["models"][0] if tree["models"] else "?")
-    drawing = Tree(Text(root, style="bold"), guide_style="dim")
+    unnamed = {node["node"]: node for node in tree["missing"] if len(node["children"]) > 1}
+    children = _children(tree, unnamed.values())
+    root = _top(tree, unnamed.values())
+    drawing = Tree(_title(root, unnamed), guide_style="dim")
     waiting = [(root, drawing)]
     seen = {root}
     _add_declared(drawing, root, declared, ())
     for name, branch in waiting:
-        for edge in children.get(name, ()):
-            child = edge["child"]
-            below = branch.add(_edge_label(edge, verdicts.get(child, {"declared": [], "verdict": None})))
+        for child, edge in children.get(name, ()):
+            if child in unnamed:
+                below = branch.add(_title(child, unnamed))
+            elif edge is None:
+                below = branch.add(_far_label(child, unnamed[name]))
+            else:
+                below = branch.add(_edge_label(edge, verdicts.get(child, {"declared": [], "verdict": None})))
             if child in seen:  # a merge hangs below each of its parents, its children below the first
                 continue
             seen.add(child)
@@ -59,9 +61,63 @@ def drawn_tree(tree: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, Any]
             for one in tree["edges"]:
                 if one["child"] == child and one["parent"] not in tree["models"]:
                     below.add(Text(f"also of {one['parent']}{_share(one)}, of another tree", style="dim"))
-    for group in tree["absent"]:
-        drawing.add(Text(f"a parent that is not here, of {', '.join(group)}", style="magenta"))
     return drawing
+
+
+_Child = tuple[str, "Mapping[str, Any] | None"]  # its name, and the edge to it; None: of a parent without a name
+
+
+def _children(tree: Mapping[str, Any], unnamed: Iterable[Mapping[str, Any]]) -> dict[str, list[_Child]]:
+    """What stands below each node; siblings whose parent has no name stand below that, not below one another."""
+    found: dict[str, list[_Child]] = {}
+    apart: set[tuple[str, str]] = set()
+    for node in unnamed:
+        names = [child["model"] for child in node["children"]]
+        if node["below"] is not None:
+            found.setdefault(node["below"], []).append((node["node"], None))
+            apart.update((node["below"], name) for name in names)
+        found.setdefault(node["node"], []).extend((name, None) for name in names)
+        apart.update((one, other) for one in names for other in names)
+    for edge in tree["edges"]:
+        copy = edge["relation"] == "duplicate"
+        if edge["parent"] in tree["models"] and (copy or (edge["parent"], edge["child"]) not in apart):
+            found.setdefault(edge["parent"], []).append((edge["child"], edge))
+    return found
+
+
+def _top(tree: Mapping[str, Any], unnamed: Iterable[Mapping[str, Any]]) -> str:
+    """The node that a drawing begins with: the root, or the parent without a name that stands above it."""
+    root = str(tree["root"] or (tree["models"][0] if tree["models"] else "?"))
+    above = (node["node"] for node in unnamed if any(child["model"] == root for child in node["children"]))
+    return next(above, root)
+
+
+def _title(name: str, unnamed: Mapping[str, Mapping[str, Any]]) -> Text:
+    if name not in unnamed:
+        return Text(name, style="bold")
+    return Text(f"{name}  {missing_words(unnamed[name])}", style="magenta")
+
+
+def missing_words(node: Mapping[str, Any]) -> str:
+    """What is known of a parent that is not in the catalogue."""
+    children = len(node["children"])
+    maybe = [
+        f"{one['name']} ({one['state']}, declared by {len(one['named_by'])} of {children})"
+        for one in node["candidates"][:_CANDIDATES]
+    ]
+    known = f"a parent that is not in the catalogue, shown by {children} siblings"
+    return f"{known}; maybe {' or '.join(maybe)}" if maybe else f"{known}; none of them declares what it may be"
+
+
+_CANDIDATES = 3
+
+
+def _far_label(child: str, node: Mapping[str, Any]) -> Text:
+    distance = next(one["distance"] for one in node["children"] if one["model"] == child)
+    label = Text(child)
+    label.append("" if distance is None else f"  distance {distance:.4g}", style="dim")
+    label.append("  inferred", style="blue")
+    return label
 
 
 def _share(edge: Mapping[str, Any]) -> str:
@@ -93,10 +149,10 @@ def _add_declared(branch: Tree, model: str, declared: Mapping[str, list[str]], p
             branch.add(Text(f"declares {name}  declared", style="yellow"))
 
 
-def verdict_table(verdicts: Iterable[Mapping[str, Any]]) -> Table:
-    """Declared against inferred, a row per model."""
+def verdict_table(verdicts: Iterable[Mapping[str, Any]], *, reasons: bool = False) -> Table:
+    """Declared against inferred, a row per model; with the reasons, where these are asked for."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "declared", "inferred", "verdict"):
+    for column in ("model", "declared", "inferred", "verdict", *(["why"] if reasons else [])):
         table.add_column(column, overflow="fold")
     for row in verdicts:
         style = _STYLES.get(row["verdict"], "")
@@ -105,6 +161,7 @@ def verdict_table(verdicts: Iterable[Mapping[str, Any]]) -> Table:
             "\n".join(row["declared"]) or "-",
             "\n".join(row["inferred"]) or "-",
             Text(row["verdict"], style=style),
+            *([row["why"]] if reasons else []),
         )
     return table
 
@@ -164,10 +221,20 @@ def print_status(console: Console, status: Mapping[str, Any]) -> None:
         print_failures(console, source["failures"])
     for quota in status["quotas"]:
         console.print(_quota_line(quota), highlight=False, markup=False)
+    _print_queue(console, status["queue"])
     if not status["sources"]:
         console.print(
             "The catalogue is empty: start with `hublineage run --folder DIR` or `hublineage run --author ORG`."
         )
+
+
+def _print_queue(console: Console, queue: Mapping[str, Any]) -> None:
+    if queue["jobs"]:
+        counts = ", ".join(f"{count} {state}" for state, count in queue["jobs"].items())
+        console.print(f"queue: {counts}", highlight=False)
+    for one in queue["given_up"]:
+        line = f"  job {one['id']} {one['state']}: {one['task']} {one['what']}: {one['reason']}"
+        console.print(line, highlight=False, markup=False)
 
 
 def _crawl_line(crawl: Mapping[str, Any]) -> str:
@@ -208,7 +275,7 @@ def print_model(console: Console, model: Mapping[str, Any]) -> None:
             console.print("  " + _one_line(row), highlight=False, markup=False)
             for name, value in row.get("evidence", {}).items():
                 console.print(f"      {name:<26} {value:.4g}", highlight=False, markup=False)
-    absent = [f"a parent that is not here, of {', '.join(group)}" for group in model["absent"]]
+    absent = [f"its parent: {missing_words(node)}" for node in model["missing"]]
     for problem in [*absent, *model["declared_problems"]]:
         console.print(problem, highlight=False, markup=False)
     if model["duplicates"]:

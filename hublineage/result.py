@@ -48,12 +48,15 @@ def _trees(session: Session, run: Run, name: dict[int, str]) -> dict[str, Any]:
                 }
             )
     absent = rows.absent_parents(session, run.id)
+    missing = rows.missing_ancestors(session, run.id)
+    there = set(name.values())
     trees: list[dict[str, Any]] = [
         {
             "models": sorted(name[one] for one in members if one in name),
             "root": name.get(cluster.root_revision_id or 0),
             "edges": sorted(edges.get(cluster.id, []), key=lambda edge: (edge["parent"], edge["child"])),
             "absent": sorted(sorted(name[one] for one in group if one in name) for group in absent.get(cluster.id, [])),
+            "missing": [_unnamed(row, there) for row in missing.get(cluster.position, [])],
         }
         for cluster, members in rows.clusters(session, run.id)
     ]
@@ -64,6 +67,22 @@ def _trees(session: Session, run: Run, name: dict[int, str]) -> dict[str, Any]:
         "notes": run.notes,
         "models": sorted(model for tree in trees for model in tree["models"]),
         "trees": sorted(trees, key=lambda tree: (-len(tree["models"]), tree["models"])),
+    }
+
+
+def _unnamed(row: dict[str, Any], there: set[str]) -> dict[str, Any]:
+    """What is known of a node that is not in the catalogue: its children, how far they are from it, what names it."""
+    children = zip(row["children"], row["distances"], strict=True)
+    return {
+        "node": row["node"],
+        "family": row["family"],
+        "below": row["below"] if row["below"] in there else None,
+        "children": [
+            {"model": model, "distance": None if distance is None else round(distance, 4)}
+            for model, distance in children
+            if model in there
+        ],
+        "candidates": row["candidates"],
     }
 
 

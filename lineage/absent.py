@@ -70,3 +70,20 @@ def _acute(centre: int, others: NDArray[np.int64], squared: NDArray[np.float64])
         if products.std() <= CONSTANT * products.mean():
             groups.append({centre, *map(int, others[inside])})
     return groups
+
+
+def distances_to_absent(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) squared distances of n >= 3 siblings to their absent parent, from the (n, n) ones among them.
+
+    Steps away from one parent h are nearly orthogonal, so squared distances add up along the tree and, for every two
+    others b and c, ||a - h||² = (||a - b||² + ||a - c||² - ||b - c||²) / 2: the length of a leaf's edge in an additive
+    tree (Saitou and Nei 1987, there for trees of three). Here it is the mean over all b and c, and at least 0.
+    """
+    size = len(squared)
+    if size < 3:
+        raise ValueError(f"{size} siblings, expected three or more")
+    to_others = squared.sum(axis=1)  # each pair of others holds n - 2 times each of them
+    among_others = (squared.sum() - 2 * to_others) / 2
+    pairs = (size - 1) * (size - 2) / 2
+    found: NDArray[np.float64] = np.maximum((to_others * (size - 2) - among_others) / (2 * pairs), 0)
+    return found

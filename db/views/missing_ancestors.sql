@@ -43,7 +43,7 @@ LEFT JOIN LATERAL (
     ) AS candidates
     FROM (
         SELECT
-            coalesce(parent.name, min(declared_parents.name)) AS name,
+            coalesce(parent.name, mode() WITHIN GROUP (ORDER BY declared_parents.name)) AS name,
             array_agg(DISTINCT child.name ORDER BY child.name) AS named_by,
             CASE
                 WHEN parent.id IS NULL THEN 'not in the catalogue'

@@ -7,10 +7,13 @@ base ── chat ── tiny         other (a tree of its own)        alien (ano
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from db.models import VERDICTS
-from lineage.verdict import Claim, Found, Verdict, judge
+from lineage.verdict import SEVEREST, Claim, Found, Verdict, judge
 
 MODELS = ("base", "chat", "code", "tiny", "vague", "copy")
 FOUND = Found(
@@ -113,7 +116,9 @@ def test_of_several_claims_the_worst_counts_unless_it_may_stand_beside_the_right
 def test_a_model_without_measures_is_unmeasured_whatever_it_declares() -> None:
     for declared in ([], ["base"], ["other"]):
         found = verdict("chat", *declared, unmeasured="a shard is missing")
-        assert (found.verdict, found.why) == ("unmeasured", "a shard is missing")
+        assert found.verdict == "unmeasured"
+        assert found.why.startswith("a shard is missing")
+        assert ("is not checked" in found.why) == bool(declared)
 
 
 def test_a_parent_that_is_declared_twice_is_named_once() -> None:
@@ -159,3 +164,80 @@ def test_the_verdicts_are_those_that_the_database_allows() -> None:
     described = (judge.__globals__["__doc__"] or "").splitlines()
     named = [line.split("|")[1].strip() for line in described if line.startswith("| ")][1:]
     assert tuple(named) == VERDICTS
+
+
+ROOTLESS = Found(
+    parents={"a": {"b": False}, "c": {"b": False}, "d": {"a": True}},
+    tree={**dict.fromkeys("abcd", 1), "x": 2},
+    family=dict.fromkeys("abcdx", "llama"),
+    siblings=dict.fromkeys("abc", ("a", "b", "c")),
+    missing={"o/gated": "model.safetensors: it is gated"},
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "claim", "expected", "said"),
+    [
+        ("a", None, "undecided", "it and its siblings b and c show a parent that is not in the catalogue"),
+        ("b", None, "undecided", "it and its siblings a and c show a parent that is not in the catalogue"),
+        ("a", Claim("o/gone", "hub"), "unmeasured", "may be the parent that it shares with its siblings b and c"),
+        ("b", Claim("o/gated", "hub", "o/gated"), "unmeasured", "has no comparable weights here: model.safetensors"),
+        ("b", Claim("c", "hub", "c"), "undecided", "show a parent that is not in the catalogue"),
+        ("c", Claim("x", "hub", "x"), "contradicted", "unrelated by its weights; it and its siblings"),
+        ("d", None, "undeclared", "the inferred parent is a"),
+    ],
+)
+def test_siblings_of_an_absent_parent_are_undecided_and_say_so(
+    model: str, claim: Claim | None, expected: str, said: str
+) -> None:
+    given = judge(model, [claim] if claim else [], ROOTLESS)
+    assert given.verdict == expected
+    assert said in given.why
+
+
+def test_a_root_is_one_only_where_something_is_decided_below_it() -> None:
+    pair = Found({"b": {"a": False}}, dict.fromkeys("ab", 1), dict.fromkeys("ab", "llama"))
+    given = judge("a", [], pair)
+    assert given.verdict == "undecided"
+    assert "whether b descends from it or it from that is not decided" in given.why
+    more = Found({"b": {"a": False}, "c": {"a": True}}, dict.fromkeys("abc", 1), dict.fromkeys("abc", "llama"))
+    assert judge("a", [], more).verdict == "root"
+    assert "2 of them were made from it" in judge("a", [], more).why
+    assert judge("alone", [], Found({}, {"alone": 1}, {"alone": "llama"})).why.endswith("what it is comparable to")
+
+
+@pytest.mark.parametrize(("decided", "expected"), [(True, "ancestor"), (False, "undecided")])
+def test_an_ancestor_beyond_an_edge_that_is_not_decided_is_not_decided(decided: bool, expected: str) -> None:
+    chain = Found(
+        {"b": {"a": True}, "c": {"b": decided}, "d": {"c": True}}, dict.fromkeys("abcd", 1), dict.fromkeys("abcd", "f")
+    )
+    assert judge("d", [Claim("a", "hub", "a")], chain).verdict == expected
+    assert judge("a", [Claim("d", "hub", "d")], chain).verdict == ("reversed" if decided else "undecided")
+
+
+def test_a_declared_copy_is_called_by_both_names() -> None:
+    assert "declares copy (whose weights equal chat), which is the inferred parent" in verdict("tiny", "copy").why
+    below = replace(FOUND, parents={**FOUND.parents, "leaf": {"tiny": True}}, tree={**FOUND.tree, "leaf": 1})
+    found = judge("leaf", [Claim("copy", "hub", "copy")], replace(below, family={**FOUND.family, "leaf": "llama"}))
+    assert found.verdict == "ancestor"
+    assert "whose weights equal chat" in found.why
+
+
+def test_problems_of_what_is_declared_are_said_and_change_no_verdict() -> None:
+    circle = "what is declared goes in a circle: base → chat → base"
+    for model, claimed, expected in (("chat", "base", "agrees"), ("base", "chat", "reversed")):
+        claims = [Claim(claimed, "hub", claimed)]
+        given = judge(model, claims, FOUND, problems=[circle])
+        assert given.verdict == judge(model, claims, FOUND).verdict == expected
+        assert given.why.endswith(circle)
+    alone = judge("base", [Claim("base", "hub", "base")], FOUND, problems=["base declares itself (card)"])
+    assert (alone.verdict, alone.declared) == ("root", ())
+    assert alone.why.endswith("declares itself (card)")
+
+
+def test_the_definitions_are_written_for_every_verdict_in_the_order_of_precedence() -> None:
+    text = (Path(__file__).parents[2] / "docs/verdicts.md").read_text()
+    for name in VERDICTS:
+        assert f"\n## `{name}`\n" in text, name
+    order = [text.index(f". `{name}`") for name in SEVEREST]
+    assert order == sorted(order)
