@@ -82,6 +82,77 @@ def describe_listed(
         describer.claims.close()
 
 
+def due_repositories(
+    engine: Engine, query: Query, repositories: Sequence[int], *, retry_failed: bool = False
+) -> list[int]:
+    """Those of these repositories that are followed and due, in their order; asks the catalogue alone."""
+    with transaction(engine) as session:
+        shown = {seen.repository.id: seen for seen in crawls.seen_of(session, repositories)}
+        failed = failures.to_describe(session, list(shown))
+    return [
+        one
+        for one in repositories
+        if one in shown and is_due(shown[one], failed.get(one, {}), query, retry_failed=retry_failed)
+    ]
+
+
+def describe_repositories(
+    engine: Engine,
+    source: Source,
+    query: Query,
+    repositories: Sequence[int],
+    *,
+    jobs: int = JOBS,
+    retry_failed: bool = False,
+    report: Report = lambda _name, _done, _total: None,
+) -> int:
+    """Describe those of these repositories that are due, a few at a time; return how many were described.
+
+    Those that another process is at are left to it. Raises SourceUnreachable, and what `report` raises, which it is
+    called for before each few; what was described until then stays.
+    """
+    describer = _Describer(engine, source, query, retry_failed, GIVEN_UP * jobs)
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="describe")
+    described = 0
+    try:
+        for first in range(0, len(repositories), 2 * jobs):
+            with transaction(engine) as session:
+                shown = crawls.seen_of(session, repositories[first : first + 2 * jobs])
+            if shown:
+                report(shown[0].repository.name, first, len(repositories))
+                described += describer.several(pool, shown)[0]
+        report("", len(repositories), len(repositories))
+    except BaseException:
+        describer.stopped.set()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        describer.claims.close()
+    return described
+
+
+def is_due(seen: Seen, failed: Mapping[str, datetime], query: Query, *, retry_failed: bool) -> bool:
+    """Whether a repository is to be looked at: it is new, or has a new commit, or failed and may do better now."""
+    repository = seen.repository
+    if not follows(_listed(repository), query.architectures):
+        return False
+    if is_tried_again(failed, retry_failed=retry_failed) or query.ids:  # explicit ids are looked up, not listed
+        return True
+    if seen.known is not None:
+        return repository.head_sha != seen.known
+    # It could not be described at all: only a change since then gives it another chance.
+    changed = repository.last_modified
+    return not failed or (changed is not None and changed > max(failed.values()))
+
+
+def is_tried_again(failed: Mapping[str, datetime], *, retry_failed: bool) -> bool:
+    """Whether failures are of a kind that may have passed."""
+    if retry_failed or Transient.__name__ in failed:
+        return bool(failed)
+    long_ago = datetime.now(UTC) - TRIED_AGAIN
+    return any(failed[kind] < long_ago for kind in _MAY_PASS & failed.keys())
+
+
 class _Describer:
     def __init__(self, engine: Engine, source: Source, query: Query, retry_failed: bool, most_refused: int) -> None:
         self._engine = engine
@@ -105,7 +176,7 @@ class _Describer:
             with transaction(self._engine) as session:
                 shown = crawls.seen(session, crawl, number)
             for some in _portions(shown, 10 * JOBS):
-                done, left = self._several(pool, some)
+                done, left = self.several(pool, some)
                 described += done
                 elsewhere += left
                 report(some[-1].repository.name, looked_at := looked_at + len(some), total)
@@ -114,12 +185,12 @@ class _Describer:
             time.sleep(_PATIENCE)
             with transaction(self._engine) as session:
                 shown = crawls.seen_of(session, elsewhere)
-            done, elsewhere = self._several(pool, shown)
+            done, elsewhere = self.several(pool, shown)
             described += done
         report("", total, total)
         return described
 
-    def _several(self, pool: ThreadPoolExecutor, shown: Sequence[Seen]) -> tuple[int, list[int]]:
+    def several(self, pool: ThreadPoolExecutor, shown: Sequence[Seen]) -> tuple[int, list[int]]:
         """Describe what is due of these; return how many were, and which other processes are at."""
         with transaction(self._engine) as session:
             failed = failures.to_describe(session, [seen.repository.id for seen in shown])
@@ -130,23 +201,10 @@ class _Describer:
         return sum(result is True for result in results.values()), [one for one in results if results[one] is None]
 
     def _is_due(self, seen: Seen, failed: Mapping[str, datetime]) -> bool:
-        """Whether a repository is to be looked at: it is new, or has a new commit, or failed and may do better now."""
-        repository = seen.repository
-        if not follows(_listed(repository), self._query.architectures):
-            return False
-        if self._is_tried_again(failed) or self._query.ids:  # explicit ids are looked up, not listed
-            return True
-        if seen.known is not None:
-            return repository.head_sha != seen.known
-        # It could not be described at all: only a change since then gives it another chance.
-        changed = repository.last_modified
-        return not failed or (changed is not None and changed > max(failed.values()))
+        return is_due(seen, failed, self._query, retry_failed=self._retry_failed)
 
     def _is_tried_again(self, failed: Mapping[str, datetime]) -> bool:
-        if self._retry_failed or Transient.__name__ in failed:
-            return bool(failed)
-        long_ago = datetime.now(UTC) - TRIED_AGAIN
-        return any(failed[kind] < long_ago for kind in _MAY_PASS & failed.keys())
+        return is_tried_again(failed, retry_failed=self._retry_failed)
 
     def _one(self, repository: Repository) -> bool | None:
         """Whether one repository was described; None where another process is at it."""

@@ -97,12 +97,19 @@ def crawl(
         )
         with transaction(engine) as session:
             crawls.set_described(session, waiting)
+    settle(engine, source, found.source_id, look=options.describe, report=looking_up)
+    return Crawled(found.source_id, found.kind, found.listed, described, found.removed)
+
+
+def settle(
+    engine: Engine, source: Source, source_id: int, *, look: bool, report: Callable[[str, int, int], None]
+) -> None:
+    """Put what was described into families, and declared parents to repositories; one process does so at a time."""
     with exclusive(engine, f"settle {source.name}"):
         with transaction(engine) as session:
-            catalogue.share_layouts(session, found.source_id)
-            assign_families(session, found.source_id)
-        settle_declared(engine, source, found.source_id, look=options.describe, report=looking_up)
-    return Crawled(found.source_id, found.kind, found.listed, described, found.removed)
+            catalogue.share_layouts(session, source_id)
+            assign_families(session, source_id)
+        settle_declared(engine, source, source_id, look=look, report=report)
 
 
 def settle_declared(

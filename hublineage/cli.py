@@ -16,13 +16,27 @@ import typer
 from crawler import pipeline as crawler
 from crawler.source import Query
 from db.errors import HublineageError, NothingToDo, UsageError
-from hublineage import answers, cli_db, cli_hub, job, render
+from hublineage import (
+    answers,
+    cli_compare,
+    cli_config,
+    cli_db,
+    cli_export,
+    cli_hub,
+    cli_jobs,
+    cli_licences,
+    cli_relation,
+    cli_runs,
+    job,
+    render,
+)
 from hublineage.context import console, crawled_sources, print_json, source_name, working
 from hublineage.options import (
     Architecture,
     Author,
     Cache,
     CacheSize,
+    ClusteringOption,
     DataDir,
     Decide,
     DecideDirection,
@@ -33,6 +47,7 @@ from hublineage.options import (
     Folder,
     Ids,
     Increment,
+    Initialisation,
     Jobs,
     Json,
     Limit,
@@ -47,13 +62,11 @@ from hublineage.options import (
     Trees,
     WeightsOnly,
 )
-from hublineage.parameters import parameters
+from hublineage.parameters import measuring, parameters
 from hublineage.progress import reporting
 from hublineage.result import result
-from hublineage.settings import Settings, parse_memory, parse_size, read_settings
+from hublineage.settings import read_settings
 from hublineage.sources import open_source
-from lineage.compare import compare as compare_source
-from lineage.measure import Options
 from lineage.mother import Metric
 
 app = typer.Typer(
@@ -65,6 +78,18 @@ app = typer.Typer(
 )
 app.add_typer(cli_db.app, name="db")
 app.add_typer(cli_hub.app, name="hub")
+app.callback()(cli_config.main)
+app.command()(cli_config.config)
+app.add_typer(cli_jobs.app, name="jobs")
+app.command()(cli_jobs.worker)
+app.command()(cli_jobs.schedule)
+app.command()(cli_jobs.enqueue)
+app.command()(cli_compare.compare)
+app.command()(cli_licences.licences)
+app.add_typer(cli_runs.app, name="runs")
+app.command()(cli_runs.diff)
+app.command()(cli_export.export)
+app.command()(cli_relation.relation)
 
 
 def _query(
@@ -76,22 +101,6 @@ def _query(
     limit: int | None,
 ) -> Query:
     return Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
-
-
-def _options(settings: Settings, *, retry_failed: bool) -> Options:
-    try:
-        memory, kept = parse_memory(settings.memory), parse_size(settings.cache_size)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return Options(
-        memory,
-        job.choose_device(settings.device),
-        retry_failed,
-        sketches=settings.cache.expanduser() / "sketches" if settings.cache is not None else None,
-        sketches_size=kept // 4,
-        exact_members=settings.exact_members,
-        exact_neighbours=settings.exact_neighbours,
-    )
 
 
 def _said(**options: Any) -> dict[str, Any]:
@@ -112,6 +121,8 @@ def run(
     method: Method = "recover",
     metric: MetricOption = Metric.FINE_TUNE,
     trees: Trees = None,
+    clustering: ClusteringOption = None,
+    initialisation: Initialisation = None,
     decide: Decide = None,
     decide_direction: DecideDirection = None,
     weights_only: WeightsOnly = False,
@@ -136,10 +147,10 @@ def run(
     hublineage run --author google-bert --architecture 'Bert*'
     """
     query = _query(author, search, tag, architecture, ids, limit)
-    chosen = parameters(method, metric, trees, decide, decide_direction)
+    chosen = parameters(method, metric, trees, decide, decide_direction, clustering, initialisation)
     said = _said(memory=memory, device=device, quota_share=quota_share, cache=cache, cache_size=cache_size, jobs=jobs)
     said |= _said(exact_members=exact_members, exact_neighbours=exact_neighbours)
-    options = _options(read_settings(**said), retry_failed=retry_failed)
+    options = measuring(read_settings(**said), retry_failed=retry_failed)
     name = source_name(folder, endpoint, query)
     with working(data_dir, **said) as context, reporting() as report:
         work = job.Job(query, crawler.Options(jobs=context.settings.jobs), options, chosen, weights_only)
@@ -212,7 +223,7 @@ def measure(
     layers = 0
     said = _said(memory=memory, device=device, quota_share=quota_share, cache=cache, cache_size=cache_size)
     said |= _said(exact_members=exact_members, exact_neighbours=exact_neighbours)
-    work = job.Job(options=_options(read_settings(**said), retry_failed=retry_failed))
+    work = job.Job(options=measuring(read_settings(**said), retry_failed=retry_failed))
     with working(data_dir, **said) as context, reporting() as report:
         for name, number in crawled_sources(context.engine, folder, endpoint):
             with closing(open_source(name, context.engine, context.settings, report)) as source:
@@ -227,6 +238,8 @@ def infer(
     method: Method = "recover",
     metric: MetricOption = Metric.FINE_TUNE,
     trees: Trees = None,
+    clustering: ClusteringOption = None,
+    initialisation: Initialisation = None,
     decide: Decide = None,
     decide_direction: DecideDirection = None,
     weights_only: WeightsOnly = False,
@@ -234,29 +247,13 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """Recover the model trees of all measured families, from what is stored."""
-    chosen = parameters(method, metric, trees, decide, decide_direction)
+    chosen = parameters(method, metric, trees, decide, decide_direction, clustering, initialisation)
     runs: list[int] = []
     with working(data_dir) as context, reporting() as report:
         for _, number in crawled_sources(context.engine, folder, endpoint):
             work = job.Job(parameters=chosen, weights_only=weights_only)
             runs += job.infer(context.engine, number, work, report)
     _tell({"runs": runs}, as_json, "runs {runs}")
-
-
-@app.command()
-def compare(folder: Folder = None, endpoint: Endpoint = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Hold what cards declare against what was inferred, and print the verdicts."""
-    with working(data_dir) as context:
-        verdicts = []
-        for _, number in crawled_sources(context.engine, folder, endpoint):
-            compare_source(context.engine, number)
-            verdicts += result(context.engine, number)["verdicts"]
-    if as_json:
-        print_json({"verdicts": verdicts})
-        return
-    screen = console()
-    screen.print(render.verdict_table(verdicts))
-    screen.print(render.verdict_counts(verdicts), highlight=False)
 
 
 @app.command()

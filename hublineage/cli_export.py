@@ -13,7 +13,7 @@ import typer
 
 from db.errors import NothingToDo, UsageError
 from hublineage.context import crawled_sources, working
-from hublineage.export import cyclonedx, forest, graphml, newick, prov, tables
+from hublineage.export import forest, graphml, newick, prov
 from hublineage.export.output import staged_file
 from hublineage.options import DataDir, Endpoint, Folder
 
@@ -77,6 +77,8 @@ def export(
             if folder is not None or endpoint is not None:
                 raise UsageError(f"--format {form} writes all sources; their names are a column of every table")
             assert out is not None  # noqa: S101  # checked above
+            from hublineage.export import tables  # noqa: PLC0415  # Arrow takes long to load, and no other command asks
+
             tables.export(context.engine, form, out, replace=replace, tell=_say_rows)
         else:
             _export_lineage(context.engine, form, out, model, family, sources, replace=replace)
@@ -122,6 +124,8 @@ def _export_lineage(
         elif form == Format.PROV:
             prov.write(file, found, node)
         else:
+            from hublineage.export import cyclonedx  # noqa: PLC0415  # takes long to load, and no other format asks
+
             cyclonedx.write(file, found, node)
     for message in messages:
         _say(message)

@@ -18,15 +18,26 @@ from hublineage.settings import parse_size
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from crawler.budget import OnWait
+    from crawler.retry import Policy
     from crawler.source import Source
     from hublineage.progress import Reporter
     from hublineage.settings import Settings
 
 
-def open_source(name: str, engine: Engine, settings: Settings, report: Reporter) -> Source:
+def open_source(
+    name: str,
+    engine: Engine,
+    settings: Settings,
+    report: Reporter,
+    *,
+    on_wait: OnWait | None = None,
+    policy: Policy | None = None,
+) -> Source:
     """The source of a name, as the catalogue stores it: a Hub's address or a folder's file: address.
 
-    Workers on one database share the Hub's quota. Raises UsageError for other names.
+    Workers on one database share the Hub's quota; `on_wait` is told of waits for it, and may raise, in place of the
+    report. Raises UsageError for other names.
     """
     parts = urlsplit(name)
     if parts.scheme == "file":
@@ -38,8 +49,8 @@ def open_source(name: str, engine: Engine, settings: Settings, report: Reporter)
         report.note(f"our share of the Hub's quota of {bucket} requests is used up: waiting {seconds:.0f} s")
 
     token = token_for(name)
-    budget = shared_budget(engine, name, token, share=settings.quota_share, on_wait=waiting)
-    hub = HubSource(name, token, budget=budget)
+    budget = shared_budget(engine, name, token, share=settings.quota_share, on_wait=on_wait or waiting)
+    hub = HubSource(name, token, budget=budget, policy=policy)
     if settings.cache is None:
         return hub
     try:

@@ -2,7 +2,8 @@
 
 A family is measured in batches: the members that are new, among themselves and against those measured before. A batch's
 members are fixed when it begins, and every layer is stored in a transaction of its own, so that a process that was
-killed goes on at the layer where it stood and ends with the same numbers.
+killed goes on at the layer where it stood and ends with the same numbers. The layers are measured in blocks
+(`lineage.blocks`): all by one process here, or each by any worker of a fleet.
 
 A small family is measured whole: every pair exactly. To a large one new members are compared by sketches first, for
 which no byte of older members is read, and exactly with those that are nearest by them (`lineage.candidates`).
@@ -17,32 +18,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db import failures, measurements
+from db import measurements
 from db.engine import exclusive, transaction
-from db.errors import Failure, TensorUnusable
+from db.errors import Failure
 from lineage import batches
 from lineage.batches import Batch
+from lineage.blocks import batch_layers, counting_of, finish_batch, known_sketches, layer_of, measure_layers
 from lineage.candidates import Estimated, candidates
-from lineage.columns import columns
-from lineage.family import Layer, LayerKind
-from lineage.locating import Located, located
-from lineage.packed import unpack_sketches
-from lineage.projecting import Projecting
+from lineage.family import LayerKind
+from lineage.locating import located
 from lineage.rank import PROBES
 from lineage.reading import MemberReader
-from lineage.sketch import BUCKETS, CountSketch, buckets
-from lineage.sketch_store import SketchStore
+from lineage.sketch import BUCKETS
 from lineage.sketching import LayerSketches, sketch_only
-from lineage.stream import DTYPES, LayerStream, layer_stream
+from lineage.stream import layer_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from numpy.typing import NDArray
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
-    from db.models import FamilyLayer, MeasureBatch
+    from db.models import MeasureBatch
     from lineage.reading import ByteSource
 
 METRIC_VERSION = 4
@@ -98,25 +95,60 @@ def measure_family(
     with exclusive(engine, f"measure family {family_id}"):
         while (batch := _next_batch(engine, family_id, source, options, tried)) is not None:
             tried.update(member.revision_id for member in batch.members[: batch.new])
-            measured += _measure_batch(engine, batch, (family_id, family), source, options, progress)
+
+            def tell(layer: str, done: int, layers: int, members: int = batch.new) -> None:
+                progress(Progress(family, members, layer, done, layers))
+
+            measured += measure_layers(engine, batch.id, None, source, options, tell)
+            finish_batch(engine, batch.id, options.buckets)
     return measured
 
 
+def open_batch(
+    engine: Engine,
+    family_id: int,
+    source: ByteSource[Failure],
+    *,
+    options: Options,
+    left_out: Collection[int] = (),
+    most: int | None = None,
+) -> int | None:
+    """The batch that is to be measured now: the one that was begun, or a new one; None where nothing waits.
+
+    Members in `left_out` are not taken into a new one, nor more than `most`: the rest waits for the batch after it.
+    What it consists of is for `lineage.blocks` to measure and to finish, in any number of processes.
+    """
+    batch = _next_batch(engine, family_id, source, options, left_out, most)
+    if batch is None:
+        return None
+    with transaction(engine) as session:  # at once: blocks that begin together would each add them
+        new = [member.revision_id for member in batch.members[: batch.new]]
+        batch_layers(session, family_id, new, options.buckets)
+    return batch.id
+
+
 def _next_batch(
-    engine: Engine, family_id: int, source: ByteSource[Failure], options: Options, tried: set[int]
+    engine: Engine,
+    family_id: int,
+    source: ByteSource[Failure],
+    options: Options,
+    tried: Collection[int],
+    most: int | None = None,
 ) -> Batch | None:
     """The batch that was begun and not finished, or a new one of all members that have no measures."""
-    with transaction(engine) as session:
-        begun = next((one for one in _batches(session, family_id) if one.finished_at is None), None)
-        if begun is not None:
-            return batches.of_row(session, begun)
-        new, old = batches.waiting(session, family_id, _batches(session, family_id), options.retry_failed, tried)
-    if not new:
-        return None
-    if old and len(new) + len(old) > options.exact_members:
-        old = _nearest(engine, family_id, new, old, source, options)
-    with transaction(engine) as session:
-        return batches.of_row(session, measurements.open_batch(session, family_id, METRIC_VERSION, new, old))
+    with exclusive(engine, f"open batch of family {family_id}"):
+        with transaction(engine) as session:
+            begun = next((one for one in _batches(session, family_id) if one.finished_at is None), None)
+            if begun is not None:
+                return batches.of_row(session, begun)
+            new, old = batches.waiting(session, family_id, _batches(session, family_id), options.retry_failed, tried)
+        if not new:
+            return None
+        new = new[:most]
+        if old and len(new) + len(old) > options.exact_members:
+            old = _nearest(engine, family_id, new, old, source, options)
+        with transaction(engine) as session:
+            return batches.of_row(session, measurements.open_batch(session, family_id, METRIC_VERSION, new, old))
 
 
 def _batches(session: Session, family_id: int) -> list[MeasureBatch]:
@@ -136,7 +168,7 @@ def _nearest(
     The new ones are read for that, and no old one. What cannot be read is left to the measuring itself, which says why.
     """
     with transaction(engine) as session:
-        layers = _sync(session, family_id, new, options)
+        layers = batch_layers(session, family_id, new, options.buckets)
         fresh = Batch(0, len(new), tuple(measurements.member(session, one) for one in new), frozenset())
     trunk = [layer for layer in layers if layer.kind == LayerKind.TRUNK]
     rows = {revision: number for number, revision in enumerate([*new, *old])}
@@ -147,116 +179,14 @@ def _nearest(
             reader.begin([fresh.members[index] for index in place.having])
             row = place.row
             sketches = np.full((len(rows), row.buckets), np.nan)
-            with closing(LayerSketches(_counting(row), place.tensors, count=range(len(place.having)))) as taken:
-                sketch_only(stream, taken, _layer(row).size, options.memory)
+            with closing(LayerSketches(counting_of(row), place.tensors, count=range(len(place.having)))) as taken:
+                sketch_only(stream, taken, layer_of(row).size, options.memory)
                 sketches[list(place.having)] = taken.counted
             sketches[[place.having[index] for index in reader.failed]] = np.nan
             with transaction(engine) as session:
-                for revision, (_, sketch) in _known(session, row).items():
+                for revision, (_, sketch) in known_sketches(session, row, METRIC_VERSION).items():
                     if revision in rows:
                         sketches[rows[revision]] = sketch
             estimated.add(sketches)
     chosen = candidates(estimated.relative(), range(len(new)), options.exact_neighbours)
     return sorted(old[one - len(new)] for one in chosen)
-
-
-def _known(session: Session, row: FamilyLayer) -> dict[int, tuple[bytes, NDArray[np.float64]]]:
-    """Digest and sketch of the layer of each revision that was measured; a later batch overwrites an earlier one."""
-    found = {}
-    for members, lost, digests, data in measurements.load_sketches(session, row.id, METRIC_VERSION):
-        sketches = unpack_sketches(data, len(members))
-        for revision, digest, sketch in zip(members, digests, sketches, strict=True):
-            if digest and revision not in lost:
-                found[revision] = bytes(digest), sketch
-    return found
-
-
-def _sync(session: Session, family_id: int, revisions: Sequence[int], options: Options) -> list[FamilyLayer]:
-    """The layers of these revisions."""
-    return measurements.sync_layers(
-        session, family_id, revisions, DTYPES.keys(), lambda sizes: buckets(sizes, options.buckets)
-    )
-
-
-def _layer(row: FamilyLayer) -> Layer:
-    return Layer(row.name, tuple(row.shape), LayerKind(row.kind))
-
-
-def _counting(row: FamilyLayer) -> CountSketch:
-    return CountSketch.of(_layer(row), row.buckets)
-
-
-def _measure_batch(
-    engine: Engine,
-    batch: Batch,
-    family: tuple[int, str],
-    source: ByteSource[Failure],
-    options: Options,
-    progress: Callable[[Progress], None],
-) -> int:
-    with transaction(engine) as session:
-        new = [member.revision_id for member in batch.members[: batch.new]]
-        layers = _sync(session, family[0], new, options)
-        done = measurements.measured_layers(session, batch.id)
-    reader = MemberReader(source, batch.lost)
-    places = located(engine, batch, [layer for layer in layers if layer.id not in done], reader, options.memory)
-    projecting = Projecting(
-        None if options.sketches is None else SketchStore(options.sketches, options.sketches_size),
-        options.probes,
-        options.memory,
-    )
-    with layer_stream(reader, options.device, request=source.request_bytes) as stream:
-        for number, layer in enumerate(layers):
-            progress(Progress(family[1], batch.new, layer.name, number, len(layers)))
-            if layer.id not in done:
-                _measure_one(engine, batch, next(places), stream, reader, projecting)
-        progress(Progress(family[1], batch.new, "", len(layers), len(layers)))
-    with transaction(engine) as session:
-        measurements.finish_batch(session, batch.id)
-        for member in batch.members[: batch.new]:
-            if member.revision_id not in reader.lost:
-                failures.resolve(session, member.repository_id, ["measure"])
-    return len(layers) - len(done)
-
-
-def _measure_one(
-    engine: Engine,
-    batch: Batch,
-    located: Located,
-    stream: LayerStream,
-    reader: MemberReader[Failure],
-    projecting: Projecting,
-) -> None:
-    """Measure one layer and store it, with the failures that it brought, in one transaction."""
-    row, having, tensors = located.row, located.having, located.tensors
-    members = [batch.members[index] for index in having]
-    new = sum(index < batch.new for index in having)
-    reader.begin(members)
-    known: dict[int, bytes] = {}  # digests of older members
-    if new < len(members) and projecting.store is not None:
-        with transaction(engine) as session:
-            digests = {revision: digest for revision, (digest, _) in _known(session, row).items()}
-        known = {
-            i: digests[one.revision_id] for i, one in enumerate(members) if one.revision_id in digests and i >= new
-        }
-    found, sketch = projecting.measure(stream, _layer(row), tensors, new, known, _counting(row))
-    with transaction(engine) as session:
-        for index in sorted(found.unusable.keys() | reader.failed.keys()):
-            member = members[index]
-            if member.revision_id in reader.lost:
-                continue
-            failure = reader.failed.get(index) or TensorUnusable(
-                found.unusable[index], file=tensors[index].file, tensor=tensors[index].name
-            )
-            failures.record(
-                session,
-                failure,
-                stage="measure",
-                repository_id=member.repository_id,
-                revision_id=member.revision_id,
-            )
-            measurements.lose_member(session, batch.id, member.revision_id)
-            reader.lost.add(member.revision_id)
-        measurements.store_layer(
-            session, batch.id, row.id, columns(found, sketch, having, batch.new, len(batch.members))
-        )

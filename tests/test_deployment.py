@@ -27,13 +27,14 @@ def test_every_command_and_option_in_it_exists() -> None:
     commands = typer.main.get_group(app).commands
     named = [part for service in OURS.values() for part in re.findall(r"hublineage ([^;]+)", service["command"][-1])]
     assert len(named) >= len(OURS)
-    for words in (part.replace("${HUBLINEAGE_QUERY:-", "").replace("}", "").split() for part in named):
+    for words in (part.split() for part in named):
         options = {name for parameter in commands[words[0]].params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options
 
 
 def test_every_setting_in_it_is_read() -> None:
-    aliases = {str(field.validation_alias) for field in Settings.model_fields.values()}
+    fields = Settings.model_fields.items()
+    aliases = {str(field.validation_alias or f"HUBLINEAGE_{name.upper()}") for name, field in fields}
     read = aliases | {"HF_TOKEN"}  # the Hub's own client reads the token
     assert all(set(service["environment"]) <= read for service in OURS.values())
 

@@ -15,7 +15,8 @@ from db import embedded
 
 COMMANDS = (
     "run", "crawl", "measure", "infer", "compare", "tree", "show", "status", "db", "db start", "db stop", "db upgrade",
-    "db url", "db psql", "hub", "hub serve",
+    "db url", "db psql", "hub", "hub serve", "export", "relation", "runs", "runs pin", "runs unpin", "runs prune",
+    "diff", "enqueue", "licences", "worker", "schedule", "jobs", "config",
 )  # fmt: skip
 
 

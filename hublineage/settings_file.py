@@ -1,0 +1,82 @@
+"""The settings file: where it is, and that it holds nothing that nobody reads."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import platformdirs
+from pydantic import BaseModel
+from rapidfuzz import process
+
+from db.errors import UsageError
+
+VARIABLE = "HUBLINEAGE_CONFIG"
+_NEAR = 60.0  # per cent of likeness from which on a key is suggested
+
+
+def default_file() -> Path:
+    """Where the file is looked for unless told otherwise."""
+    return Path(platformdirs.user_config_dir("hublineage", appauthor=False)) / "config.toml"
+
+
+class _Said:
+    """The file that the command line names."""
+
+    path: Path | None = None
+
+
+def say_file(path: Path | None) -> None:
+    """Let a file that the command line names be the one in force; None: none is named."""
+    _Said.path = path
+
+
+def chosen_file() -> Path | None:
+    """The file that is in force, None where there is none. Raises UsageError where one is named and not there."""
+    named = str(_Said.path) if _Said.path is not None else os.environ.get(VARIABLE)
+    if not named:
+        return default_file() if default_file().is_file() else None
+    path = Path(named).expanduser()
+    if not path.is_file():
+        raise UsageError(f"there is no settings file {path}, which --config or {VARIABLE} names")
+    return path
+
+
+def read_file(path: Path, model: type[BaseModel]) -> dict[str, Any]:
+    """What a file says. Raises UsageError for what is no TOML, and for keys that the model does not know."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    for place, key, known in _unknown(found, model, ""):
+        close = process.extractOne(key, known, score_cutoff=_NEAR)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+        raise UsageError(f"{path}: nobody reads {place}{key!r}; {hint}")
+    return found
+
+
+def _unknown(found: Mapping[str, Any], model: type[BaseModel], place: str) -> Iterator[tuple[str, str, list[str]]]:
+    """(place, key, the keys that are known there) of each key that the model does not have."""
+    for key, value in found.items():
+        if key not in model.model_fields:
+            yield place, key, list(model.model_fields)
+            continue
+        section = _section(model.model_fields[key].annotation)
+        if section is None:
+            continue
+        tables = value if isinstance(value, list) else [value]
+        for number, table in enumerate(tables):
+            if isinstance(table, dict):
+                inside = f"{key}[{number}]" if isinstance(value, list) else key
+                yield from _unknown(table, section, f"{place}{inside}.")
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The model of a table, or of each of a list of tables."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

@@ -1,0 +1,28 @@
+"""The command on a database whose queue is empty, impatient enough for tests."""
+
+from __future__ import annotations
+
+import pytest
+from commands import Command
+
+IMPATIENT = {
+    "HUBLINEAGE_QUEUE__SETTLE_AFTER": "0",
+    "HUBLINEAGE_QUEUE__INFER_AFTER": "0",
+    "HUBLINEAGE_QUEUE__COMPARE_AFTER": "0",
+    "HUBLINEAGE_QUEUE__POLL": "0.1",
+    "HUBLINEAGE_QUEUE__HEARTBEAT": "0.2",
+    "HUBLINEAGE_QUEUE__STALLED_AFTER": "1",
+    "HUBLINEAGE_INFER__WEIGHTS_ONLY": "true",
+}
+
+
+@pytest.fixture
+def queued(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command on an empty database with an empty queue."""
+    command.execute(
+        "TRUNCATE procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers"
+        " RESTART IDENTITY"
+    )
+    for name, value in IMPATIENT.items():
+        monkeypatch.setenv(name, value)
+    return command

@@ -1,0 +1,56 @@
+"""The commands of the queue: what they print, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import Command, one_line
+
+
+def test_jobs_are_listed_cancelled_tried_again_and_watched(queued: Command, models: Path) -> None:
+    queued("enqueue", "--folder", models)
+    found = queued("jobs", "--json").json
+    (one,) = found["jobs"]
+    assert (one["task"], one["state"], one["args"]["source"]) == ("sweep", "waiting", models.as_uri())
+    assert found["stages"] == [{"task": "sweep", "counts": {"waiting": 1}, "seconds": None}]
+    assert "waiting" in queued("jobs").out
+    assert queued("jobs", "cancel", one["id"], "--json").json == {"cancelled": [one["id"]]}
+    assert queued("jobs", "--json").json["jobs"] == []
+    assert [job["state"] for job in queued("jobs", "--state", "all", "--json").json["jobs"]] == ["cancelled"]
+    assert queued("jobs", "retry", one["id"], "--json").json == {"retried": [one["id"]]}
+    (line,) = queued("jobs", "watch", "--seconds", 0, "--json").out.splitlines()
+    assert json.loads(line)["doing"] == []
+    assert "sweep" in queued("jobs", "watch", "--seconds", 0).out
+    assert queued("status", "--json").json["queue"] == {"jobs": {"waiting": 1}, "given_up": []}
+
+
+def test_several_processes_do_the_work_of_one_command(queued: Command, models: Path) -> None:
+    queued("enqueue", "--folder", models)
+    assert queued("jobs", "cancel", "--all").code == 0
+    assert queued("worker", "--drain", "--concurrency", 2).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("worker", "--queues", "crawl,mesure"), "--queues crawl,mesure: expected some of crawl,measure,infer"),
+        (("worker", "--once", "--drain"), "--once and --drain are two ends"),
+        (("worker", "--device", "cuda:99"), "cuda:99"),
+        (("worker", "--memory", "much"), "'much' is no amount of memory"),
+        (("enqueue",), "the whole Hub is a great deal"),
+        (("enqueue", "--followed"), "nothing is followed"),
+        (("enqueue", "--followed", "--author", "a"), "--followed takes its queries from the settings"),
+        (("enqueue", "--author", "a", "--limit", 3, "--increment"), "an increment follows a whole listing"),
+        (("jobs", "--state", "broken"), "--state broken: expected one of waiting, "),
+        (("jobs", "--task", "x"), "--task x: expected one of crawl, "),
+        (("jobs", "retry"), "say which jobs"),
+        (("jobs", "retry", 77), "there is no job 77"),
+        (("jobs", "cancel"), "say which jobs"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(queued: Command, arguments: tuple[object, ...], words: str) -> None:
+    answer = queued(*arguments)
+    assert answer.code == 2
+    assert words in one_line(answer)

@@ -1,0 +1,123 @@
+"""Jobs are queued once, told apart by their states, tried again and cancelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from crawler.source import Query
+from db.engine import transaction
+from hublineage.jobs import kinds, listing, queue
+
+SOURCE = "file:///models"
+
+
+def rows(engine: Engine, query: str) -> list[Any]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def execute(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def defer(engine: Engine, *jobs: queue.Deferred, hasten: bool = False) -> int:
+    with transaction(engine) as session:
+        return queue.defer(session, jobs, hasten=hasten)
+
+
+def test_the_same_work_is_queued_once_and_again_while_it_is_being_done(engine: Engine) -> None:
+    assert defer(engine, kinds.plan(SOURCE, 1), kinds.plan(SOURCE, 2)) == 2
+    assert defer(engine, kinds.plan(SOURCE, 1), kinds.infer(SOURCE, 1)) == 1
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'doing' WHERE id = 1")
+    assert defer(engine, kinds.plan(SOURCE, 1)) == 1
+
+
+def test_equal_queries_have_equal_keys_and_kinds_of_crawls_have_not() -> None:
+    query = Query(author="org", tags=("a", "b"))
+    whole = kinds.crawl(SOURCE, query, increment=False)
+    assert kinds.query_of(whole.args["query"]) == query
+    assert kinds.crawl(SOURCE, Query(author="org", tags=("a", "b")), increment=False).key == whole.key
+    assert (
+        len({whole.key, kinds.crawl(SOURCE, query, increment=True).key, kinds.crawl("x", query, increment=False).key})
+        == 3
+    )
+
+
+def test_what_waits_for_its_time_comes_at_once_where_somebody_asks(engine: Engine) -> None:
+    defer(engine, kinds.infer(SOURCE, 1, wait=100))
+    defer(engine, kinds.infer(SOURCE, 1))
+    assert rows(engine, "SELECT scheduled_at > now() FROM procrastinate_jobs") == [(True,)]
+    assert defer(engine, kinds.infer(SOURCE, 1), hasten=True) == 0
+    assert rows(engine, "SELECT scheduled_at FROM procrastinate_jobs") == [(None,)]
+
+
+def test_what_was_parked_is_not_queued_by_itself(engine: Engine) -> None:
+    defer(engine, kinds.measure(SOURCE, 1, 1, 0, [1]))
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'failed'")
+    with transaction(engine) as session:
+        queue.note(session, 1, kind=queue.WORKER_LOST, killed=3)
+    assert defer(engine, kinds.measure(SOURCE, 1, 1, 0, [1])) == 0
+    with transaction(engine) as session:
+        assert listing.retry(session, [1]) == [1]
+        assert queue.record(session, 1) == queue.Record()
+    assert rows(engine, "SELECT status FROM procrastinate_jobs") == [("todo",)]
+
+
+def test_jobs_are_listed_by_state_with_what_they_are_at(engine: Engine) -> None:
+    defer(engine, *(kinds.infer(SOURCE, family) for family in range(1, 6)))
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'doing' WHERE id = 2")
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'failed' WHERE id IN (3, 4)")
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'succeeded' WHERE id = 5")
+    with transaction(engine) as session:
+        queue.note(session, 2, what="llama", done=3, total=12)
+        queue.note(session, 3, kind=queue.WORKER_LOST)
+        found = listing.jobs(session)
+        assert [(one["id"], one["state"]) for one in found] == [
+            (3, "parked"), (4, "failed"), (2, "doing"), (1, "waiting"),
+        ]  # fmt: skip
+        assert (found[2]["what"], found[2]["done"], found[2]["total"]) == ("llama", 3, 12)
+        assert [one["id"] for one in listing.jobs(session, states=("succeeded",))] == [5]
+        assert [one["id"] for one in listing.summary(session)["given_up"]] == [3, 4]
+
+
+def test_the_time_that_is_left_follows_what_was_done(engine: Engine) -> None:
+    defer(engine, *(kinds.infer(SOURCE, family) for family in range(4)))
+    with transaction(engine) as session:
+        assert listing.overview(session).remaining is None
+    execute(engine, "INSERT INTO procrastinate_workers DEFAULT VALUES")
+    for status in ("doing", "succeeded"):
+        execute(engine, f"UPDATE procrastinate_jobs SET status = '{status}' WHERE id <= 2")
+    execute(engine, "UPDATE procrastinate_events SET at = at - interval '10 s' WHERE type = 'started'")
+    with transaction(engine) as session:
+        view = listing.overview(session)
+    (stage,) = view.stages
+    assert (view.workers, stage.counts) == (1, {"succeeded": 2, "waiting": 2})
+    assert view.remaining == pytest.approx(20, abs=2)
+
+
+def test_waiting_jobs_are_cancelled_and_running_ones_asked_to_end(engine: Engine) -> None:
+    defer(engine, kinds.infer(SOURCE, 1), kinds.infer(SOURCE, 2), kinds.infer(SOURCE, 3))
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'doing' WHERE id = 2")
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'failed' WHERE id = 3")
+    with transaction(engine) as session:
+        assert listing.cancel(session, [1, 2, 3]) == [1, 2]
+    assert rows(engine, "SELECT status, abort_requested FROM procrastinate_jobs ORDER BY id") == [
+        ("cancelled", True), ("doing", True), ("failed", False),
+    ]  # fmt: skip
+
+
+def test_old_jobs_are_forgotten_with_their_records_but_not_what_failed(engine: Engine) -> None:
+    defer(engine, *(kinds.infer(SOURCE, family) for family in range(4)))
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'succeeded' WHERE id <= 2")
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'failed' WHERE id = 3")
+    execute(engine, "UPDATE procrastinate_events SET at = at - interval '8 days' WHERE job_id <> 2")
+    with transaction(engine) as session:
+        for job in range(1, 4):
+            queue.note(session, job, what="it")
+        assert queue.forget_old(session, 7) == 1
+    assert rows(engine, "SELECT id FROM procrastinate_jobs ORDER BY id") == [(2,), (3,), (4,)]
+    assert rows(engine, "SELECT job_id FROM job_records ORDER BY 1") == [(2,), (3,)]
