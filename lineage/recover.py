@@ -10,26 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isnan
 
 import numpy as np
 
 from lineage import mother
 from lineage.absent import absent_parents
-from lineage.adjacency import Signs, core_signs
 from lineage.cluster import THRESHOLD, clusters, duplicates
 from lineage.detector_trees import detector_heritage
-from lineage.direction import Rooted, root_tree
-from lineage.family import FamilyMeasures, LayerKind
+from lineage.direction import root_tree
+from lineage.edges import copy_edge, dates, directed_edges, relation
+from lineage.family import FamilyMeasures
 from lineage.initialisation import Scheme
-from lineage.learnt import learnt
 from lineage.merge_edges import merge_edges, merges_apart
 from lineage.merges import Merges
 from lineage.mother import Metric
 from lineage.partition import Clustering
 from lineage.phylogeny import Settings, Sketches, phylogeny
-from lineage.preorder import preorder
-from lineage.skeleton import LOW_RANK, Skeleton, skeleton
+from lineage.skeleton import skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
 from lineage.walk import outward
 
@@ -124,7 +121,7 @@ def _by_recover(measures: FamilyMeasures, parameters: Parameters, created: Mappi
         home |= dict.fromkeys(clade, plant)
     for original, *others in copies:
         home[original].members += others
-        home[original].edges += [_copy_edge(measures, original, copy, created) for copy in others]
+        home[original].edges += [copy_edge(measures, original, copy, created) for copy in others]
     trees = sorted((_tree(measures, plant) for plant in plants), key=lambda tree: tree.members)
     return Heritage(tuple(trees), tuple(_ids(measures, group) for group in copies), notes)
 
@@ -156,7 +153,9 @@ def _grown(
     rooted = root_tree(measures, found.sources, found.core, prior, stand_in=found.stand_in)
     directed = found.outward(rooted.root)
     absent = absent_parents(found.members, directed, found.squared)
-    edges = _edges(measures, found, directed, rooted, absent, parameters, created)
+    edges = directed_edges(
+        measures, found, directed, rooted, absent, parameters.decide, parameters.decide_direction, created
+    )
     return _Plant(list(cluster), rooted.root, rooted.probabilities[rooted.root], edges, absent)
 
 
@@ -173,7 +172,9 @@ def _below(
     found = skeleton(measures, sorted(clade))
     guessed = root_tree(measures, found.sources, found.core, stand_in=found.stand_in)
     rooted = replace(guessed, root=merge, probabilities={**dict.fromkeys(guessed.probabilities, 0.0), merge: 1.0})
-    return _edges(measures, found, outward(merge, found.edges), rooted, (), parameters, created)
+    directed = outward(merge, found.edges)
+    thresholds = parameters.decide, parameters.decide_direction
+    return directed_edges(measures, found, directed, rooted, (), *thresholds, created)
 
 
 def _oldest_first(group: Sequence[int], created: Mapping[int, float]) -> tuple[int, ...]:
@@ -185,115 +186,9 @@ def _prior(members: Sequence[int], edges: Sequence[tuple[int, int]], created: Ma
     strength = 1.0  # log-odds per neighbour; dates of upload are no dates of training
     prior = dict.fromkeys(members, 0.0)
     for a, b in edges:
-        for older in _dates(a, b, created).values():
+        for older in dates(a, b, created).values():
             prior[b if older > 0 else a] -= strength
     return prior
-
-
-def _estimated(measures: FamilyMeasures, parent: int, child: int) -> dict[str, float]:
-    """Says of an edge that its distance was not measured but estimated from sketches."""
-    return {"estimated": 1.0} if measures.estimated is not None and measures.estimated[parent, child] else {}
-
-
-def _dates(parent: int, child: int, created: Mapping[int, float]) -> dict[str, float]:
-    """Evidence from metadata, named so: 1 if the parent's repository is the older one, -1 if it is the younger."""
-    if parent not in created or child not in created or created[parent] == created[child]:
-        return {}
-    return {"metadata: created before": 1.0 if created[parent] < created[child] else -1.0}
-
-
-def _edges(
-    measures: FamilyMeasures,
-    found: Skeleton,
-    directed: Sequence[tuple[int, int]],
-    rooted: Rooted,
-    absent: Sequence[Sequence[int]],
-    parameters: Parameters,
-    created: Mapping[int, float],
-) -> list[InferredEdge]:
-    """The skeleton's edges, pointed away from the root, each with its confidence."""
-    if not directed:
-        return []
-    orphans = [set(group) for group in absent]
-    place = {member: index for index, member in enumerate(found.members)}
-    pairs = np.array([(place[parent], place[child]) for parent, child in directed], dtype=np.intp)
-    tree = preorder(len(place), pairs, place[directed[0][0]])
-    likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
-    above = 1 - tree.below(likely[tree.order])
-    signs = core_signs(found)
-    inferred = []
-    for parent, child in directed:
-        node = found.copies.source.get(parent, parent)
-        seen = signs.get((node, found.copies.source.get(child, child)))
-        direction = float(above[tree.place[place[child]]])
-        own = float(found.squared[place[parent], place[child]])
-        adjacency = seen.probability(learnt().adjacency) if seen else learnt().adjacency.copy
-        orphaned = any({parent, child} <= group for group in orphans)
-        if orphaned:
-            adjacency = min(adjacency, _ADJACENT_ORPHANS)
-        if found.copies.source.get(child) == parent:
-            direction, relationship = 1.0, "pruned" if child in found.copies.pruned else "cast"
-        else:
-            relationship = relation(measures, parent, child)
-        share = found.share.get((child, node))  # of the parent in its node
-        if share is not None:
-            adjacency *= share
-        confidence = float(np.clip(direction * adjacency, 0.0, 1.0))
-        inferred.append(
-            InferredEdge(
-                measures.members[parent],
-                measures.members[child],
-                relationship,
-                confidence,
-                confidence >= parameters.decide and direction >= parameters.decide_direction,
-                {
-                    "direction": direction,
-                    "adjacency": adjacency,
-                    **(_signs(seen) if seen else {}),
-                    "squared_distance": own,
-                    **({} if share is None else {"share_among_copies": share}),
-                    **({"parent absent": 1.0} if orphaned else {}),
-                    **_scores(rooted, node, child),
-                    **_dates(parent, child, created),
-                    **_estimated(measures, parent, child),
-                },
-            )
-        )
-    return inferred
-
-
-def _signs(seen: Signs) -> dict[str, float]:
-    return {"margin": seen.margin} | ({} if isnan(seen.angle) else {"angle": seen.angle, "acute": seen.acute})
-
-
-def _scores(rooted: Rooted, parent: int, child: int) -> dict[str, float]:
-    """The scores of an edge for this direction; none for the edge to a copy, which needs none."""
-    if (parent, child) in rooted.evidence:
-        return rooted.evidence[parent, child]
-    return {name: -value for name, value in rooted.evidence.get((child, parent), {}).items()}
-
-
-_ADJACENT_ORPHANS = 0.2  # siblings whose parent is absent are seldom each other's parents
-
-
-def relation(measures: FamilyMeasures, parent: int, child: int) -> str:
-    """How the two differ: "lora" if most layers that moved did so by a low rank, else "finetune"."""
-    trunk = np.array([layer.kind is LayerKind.TRUNK for layer in measures.layers], dtype=bool)
-    moved = trunk & (measures.squared_distance[:, parent, child] > 0)
-    rank = measures.rank[moved, parent, child]
-    low = (rank >= 0) & (rank < LOW_RANK * measures.full_rank[moved])
-    return "lora" if len(rank) and low.mean() > _MOSTLY else "finetune"
-
-
-_MOSTLY = 0.5
-
-
-def _copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mapping[int, float]) -> InferredEdge:
-    """Weights do not tell which of two equal models came first; dates may."""
-    dates = _dates(original, copy, created)
-    return InferredEdge(
-        measures.members[original], measures.members[copy], "duplicate", 0.9 if dates else 0.5, bool(dates), dates
-    )
 
 
 def _tree(measures: FamilyMeasures, plant: _Plant) -> Tree:

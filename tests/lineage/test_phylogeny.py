@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from lineage.decoding import F64, Rows
+from lineage.edges import relation
 from lineage.family import FamilyMeasures, Layer, LayerKind
 from lineage.initialisation import Scheme
 from lineage.partition import Clustering
 from lineage.phylogeny import Settings, parents, phylogeny
-from lineage.recover import Parameters, heritage, relation
+from lineage.recover import Parameters, heritage
 from lineage.sketch import CountSketch
 from lineage.trees import Heritage
 

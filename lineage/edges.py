@@ -1,0 +1,127 @@
+"""The edges that inference states: a skeleton pointed away from its root, with evidence and confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isnan
+
+import numpy as np
+
+from lineage.adjacency import Signs, core_signs
+from lineage.direction import Rooted
+from lineage.family import FamilyMeasures, LayerKind
+from lineage.learnt import learnt
+from lineage.preorder import preorder
+from lineage.skeleton import LOW_RANK, Skeleton
+from lineage.trees import InferredEdge
+
+
+def directed_edges(
+    measures: FamilyMeasures,
+    found: Skeleton,
+    directed: Sequence[tuple[int, int]],
+    rooted: Rooted,
+    absent: Sequence[Sequence[int]],
+    decide: float,
+    decide_direction: float,
+    created: Mapping[int, float],
+) -> list[InferredEdge]:
+    """The skeleton's edges `directed`, (parent, child) by position and a parent's own edge before its children's.
+
+    An edge's confidence is the probability of its direction, which is that of all roots on the parent's side, times
+    that of the two being joined at all (adjacency.py). From `decide` and `decide_direction` on an edge is decided.
+    """
+    if not directed:
+        return []
+    orphans = [set(group) for group in absent]
+    place = {member: index for index, member in enumerate(found.members)}
+    pairs = np.array([(place[parent], place[child]) for parent, child in directed], dtype=np.intp)
+    tree = preorder(len(place), pairs, place[directed[0][0]])
+    likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
+    above = 1 - tree.below(likely[tree.order])
+    signs = core_signs(found)
+    inferred = []
+    for parent, child in directed:
+        node = found.copies.source.get(parent, parent)
+        seen = signs.get((node, found.copies.source.get(child, child)))
+        direction = float(above[tree.place[place[child]]])
+        own = float(found.squared[place[parent], place[child]])
+        adjacency = seen.probability(learnt().adjacency) if seen else learnt().adjacency.copy
+        orphaned = any({parent, child} <= group for group in orphans)
+        if orphaned:
+            adjacency = min(adjacency, _ADJACENT_ORPHANS)
+        if found.copies.source.get(child) == parent:
+            direction, relationship = 1.0, "pruned" if child in found.copies.pruned else "cast"
+        else:
+            relationship = relation(measures, parent, child)
+        share = found.share.get((child, node))  # of the parent in its node
+        if share is not None:
+            adjacency *= share
+        confidence = float(np.clip(direction * adjacency, 0.0, 1.0))
+        inferred.append(
+            InferredEdge(
+                measures.members[parent],
+                measures.members[child],
+                relationship,
+                confidence,
+                confidence >= decide and direction >= decide_direction,
+                {
+                    "direction": direction,
+                    "adjacency": adjacency,
+                    **(_signs(seen) if seen else {}),
+                    "squared_distance": own,
+                    **({} if share is None else {"share_among_copies": share}),
+                    **({"parent absent": 1.0} if orphaned else {}),
+                    **_scores(rooted, node, child),
+                    **dates(parent, child, created),
+                    **_estimated(measures, parent, child),
+                },
+            )
+        )
+    return inferred
+
+
+def _signs(seen: Signs) -> dict[str, float]:
+    return {"margin": seen.margin} | ({} if isnan(seen.angle) else {"angle": seen.angle, "acute": seen.acute})
+
+
+def _scores(rooted: Rooted, parent: int, child: int) -> dict[str, float]:
+    """The scores of an edge for this direction; none for the edge to a copy, which needs none."""
+    if (parent, child) in rooted.evidence:
+        return rooted.evidence[parent, child]
+    return {name: -value for name, value in rooted.evidence.get((child, parent), {}).items()}
+
+
+def relation(measures: FamilyMeasures, parent: int, child: int) -> str:
+    """How the two differ: "lora" if most layers that moved did so by a low rank, else "finetune"."""
+    trunk = np.array([layer.kind is LayerKind.TRUNK for layer in measures.layers], dtype=bool)
+    moved = trunk & (measures.squared_distance[:, parent, child] > 0)
+    rank = measures.rank[moved, parent, child]
+    low = (rank >= 0) & (rank < LOW_RANK * measures.full_rank[moved])
+    return "lora" if len(rank) and low.mean() > _MOSTLY else "finetune"
+
+
+_MOSTLY = 0.5
+
+
+def dates(parent: int, child: int, created: Mapping[int, float]) -> dict[str, float]:
+    """Evidence from metadata, named so: 1 if the parent's repository is the older one, -1 if it is the younger."""
+    if parent not in created or child not in created or created[parent] == created[child]:
+        return {}
+    return {"metadata: created before": 1.0 if created[parent] < created[child] else -1.0}
+
+
+def _estimated(measures: FamilyMeasures, parent: int, child: int) -> dict[str, float]:
+    """Says of an edge that its distance was not measured but estimated from sketches."""
+    return {"estimated": 1.0} if measures.estimated is not None and measures.estimated[parent, child] else {}
+
+
+def copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mapping[int, float]) -> InferredEdge:
+    """Weights do not tell which of two equal models came first; dates may."""
+    known = dates(original, copy, created)
+    return InferredEdge(
+        measures.members[original], measures.members[copy], "duplicate", 0.9 if known else 0.5, bool(known), known
+    )
+
+
+_ADJACENT_ORPHANS = 0.2  # siblings whose parent is absent are seldom each other's parents
