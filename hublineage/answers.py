@@ -182,6 +182,7 @@ def model(engine: Engine, name: str) -> dict[str, Any]:
     """All that is known of a model: card, parents, children, evidence, duplicates, verdict, failures."""
     source_id, number, exact = find_model(engine, name)
     everything = result(engine, source_id)
+    judged = next((row for row in everything["verdicts"] if row["model"] == exact), None)
     edges = [edge for family in everything["families"] for tree in family["trees"] for edge in tree["edges"]]
     with transaction(engine) as session:
         repository = session.get_one(Repository, number)
@@ -222,7 +223,8 @@ def model(engine: Engine, name: str) -> dict[str, Any]:
             "duplicates": [
                 one for group in everything["duplicates"] if exact in group for one in group if one != exact
             ],
-            "verdict": next((row for row in everything["verdicts"] if row["model"] == exact), None),
+            "verdict": judged,
+            "no_verdict": _no_verdict(repository, revision) if judged is None else None,
             "failures": [row for row in everything["failures"] if row["model"] == exact],
         }
 
@@ -299,11 +301,14 @@ def verdict(engine: Engine, name: str) -> dict[str, Any]:
         if found is not None:
             told = {"declared": found.declared, "inferred": found.inferred, "verdict": found.verdict, "why": found.why}
             return {"model": exact, **told}
-        revision = session.get(Revision, repository.current_revision_id or 0)
-    if repository.removed_at is not None:
-        why = f"it is gone: {repository.removed_why}"
-    elif revision is None or revision.weights == "unread":
-        why = "it is only listed: `hublineage crawl` describes it"
-    else:
-        why = "it was not compared yet: `hublineage compare` does it"
+        why = _no_verdict(repository, session.get(Revision, repository.current_revision_id or 0))
     return {"model": exact, "declared": [], "inferred": [], "verdict": None, "why": why}
+
+
+def _no_verdict(repository: Repository, revision: Revision | None) -> str:
+    """Why there is no verdict on a repository."""
+    if repository.removed_at is not None:
+        return f"it is gone: {repository.removed_why}"
+    if revision is None or revision.weights == "unread":
+        return "it is only listed: `hublineage crawl` describes it"
+    return "it was not compared yet: `hublineage compare` does it"

@@ -106,6 +106,8 @@ def _propose(one: Proposal, card: str | HeaderUnreadable, done: Written, texts: 
         reason = f"{error}; by hand: {lines(one.parents, one.relation).strip()!r}"
         done.left.append({"model": one.model, "verdict": one.verdict, "why": one.why, "reason": reason})
         return
+    if changed.text == card:
+        return  # it says so already: a copy of a model stays one, whatever its card says
     notes = [*one.notes, *(["the header was written anew, without its comments"] if changed.rewritten else [])]
     file = f"{one.model}/README.md"
     texts[file] = changed.text

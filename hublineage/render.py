@@ -280,8 +280,8 @@ def print_model(console: Console, model: Mapping[str, Any]) -> None:
         console.print(problem, highlight=False, markup=False)
     if model["duplicates"]:
         console.print("the same weights: " + ", ".join(model["duplicates"]), highlight=False, markup=False)
-    if model["verdict"]:
-        console.print(f"{model['verdict']['verdict']}: {model['verdict']['why']}", highlight=False, markup=False)
+    judged = model["verdict"] or {"verdict": "no verdict", "why": model["no_verdict"]}
+    console.print(f"{judged['verdict']}: {judged['why']}", highlight=False, markup=False)
     print_failures(console, model["failures"])
 
 

@@ -1,8 +1,8 @@
 CREATE VIEW hublineage.missing_ancestors AS
 SELECT
-    format('?%s.%s', clusters.id, shown.number) AS node,
-    runs.id AS run,
-    clusters.position AS tree,
+    format('?%s.%s', shown.cluster_id, shown.number) AS node,
+    shown.run,
+    shown.tree,
     shown.number AS parent,
     families.name AS family,
     shown.children,
@@ -14,6 +14,9 @@ FROM (
     SELECT
         absent_parents.cluster_id,
         absent_parents.number,
+        runs.id AS run,
+        runs.family_id,
+        clusters.position AS tree,
         array_agg(child.name ORDER BY child.name) AS children,
         array_agg(sqrt(absent_parents.squared_distance) ORDER BY child.name) AS distances,
         -- A child's parent that is no sibling of it stands above the absent parent.
@@ -28,13 +31,14 @@ FROM (
               AND edges.parent_id <> ALL (array_agg(absent_parents.child_id))
         ) AS below
     FROM public.absent_parents
+    JOIN public.clusters ON clusters.id = absent_parents.cluster_id
+    JOIN public.runs ON runs.id = clusters.run_id AND runs.is_current
     JOIN public.revisions ON revisions.id = absent_parents.child_id
     JOIN public.repositories AS child ON child.id = revisions.repository_id
-    GROUP BY absent_parents.cluster_id, absent_parents.number
+    -- By its run too, so that to ask for one run reads no other.
+    GROUP BY absent_parents.cluster_id, absent_parents.number, clusters.position, runs.id
 ) AS shown
-JOIN public.clusters ON clusters.id = shown.cluster_id
-JOIN public.runs ON runs.id = clusters.run_id AND runs.is_current
-JOIN public.families ON families.id = runs.family_id
+JOIN public.families ON families.id = shown.family_id
 JOIN public.sources ON sources.id = families.source_id
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(
@@ -62,7 +66,7 @@ LEFT JOIN LATERAL (
           AND lower(declared_parents.name) <> lower(child.name)
           AND NOT EXISTS (
               SELECT FROM public.cluster_members
-              WHERE cluster_members.run_id = runs.id AND cluster_members.revision_id = parent.current_revision_id
+              WHERE cluster_members.run_id = shown.run AND cluster_members.revision_id = parent.current_revision_id
           )
         GROUP BY parent.id, parent.name, parent.removed_at, parent.gated, parent.disabled,
             CASE WHEN parent.id IS NULL THEN lower(declared_parents.name) END

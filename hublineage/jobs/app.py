@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -24,6 +25,7 @@ from hublineage import logs
 from hublineage.jobs import crawling, inferring, kinds, measuring, queue
 from hublineage.jobs.retries import AgainError, AsDecided, GivenBack, RateLimited, judge, reason
 from hublineage.jobs.workplace import Work, Workplace
+from hublineage.metrics import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ TASKS: dict[str, Callable[..., None]] = {
 }
 
 _CONNECTIONS = 2  # of the library's own; listening takes one more
+_PATIENCE = 5.0  # seconds for a connection; for a database that is gone the worker itself waits
 
 
 class OutdatedError(UsageError):
@@ -87,7 +90,9 @@ class Manager(JobManager):
 def make_app(url: str) -> procrastinate.App:
     """The queue of a database, with all tasks. Its workers hand their Workplace to the tasks as `place`."""
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connector = procrastinate.PsycopgConnector(conninfo=address, min_size=1, max_size=_CONNECTIONS)
+    connector = procrastinate.PsycopgConnector(
+        conninfo=address, min_size=1, max_size=_CONNECTIONS, timeout=_PATIENCE, reconnect_timeout=_PATIENCE
+    )
     app = procrastinate.App(connector=connector)
     app.job_manager = Manager(connector)
     for name, (where, priority) in kinds.PLACES.items():
@@ -106,7 +111,7 @@ def run_task(task: Callable[..., None], context: JobContext, **args: Any) -> Non
     number = context.job.id
     assert number is not None  # noqa: S101  # only jobs of the queue are run
     args.pop("timestamp", None)  # of a job that the schedule queued: its clock is not the database's
-    about = {name: args[name] for name in ("source", "family", "batch", "block") if name in args}
+    stage, metrics = context.job.task_name, place.metrics
 
     def check() -> None:
         why = context.abort_reason()
@@ -115,24 +120,50 @@ def run_task(task: Callable[..., None], context: JobContext, **args: Any) -> Non
         if why is AbortReason.SHUTDOWN:
             raise GivenBack("the worker stops")
 
-    with logs.about(job=number, task=context.job.task_name, **about):
+    with logs.about(job=number, task=stage, **_subject(place, args)):
         begun = time.monotonic()
-        log.info("begins")
+        log.debug("begins")
         try:
-            work = Work(place, number, check)
-            task(work, **args)
-            work.finish()
-            log.info("done in %.1f s", time.monotonic() - begun)
+            with metrics.stage(stage):
+                work = Work(place, number, check)
+                task(work, **args)
+                work.finish()
+            metrics.ended(stage, "succeeded")
+            seconds = time.monotonic() - begun
+            log.info("done in %.1f s", seconds, extra={"seconds": round(seconds, 3)})
         except exceptions.JobAborted:
+            metrics.ended(stage, "cancelled")
+            log.info("cancelled")
             raise
         except Exception as error:
             again = _decided(place, number, error)
+            metrics.ended(stage, _outcome(error, again), error)
             if again is None:
                 foreseen = isinstance(error, HublineageError)
                 log.log(logging.ERROR, "failed: %s: %s", type(error).__name__, reason(error), exc_info=not foreseen)
                 raise
-            log.info("again at %s: %s", again.at.isoformat(timespec="seconds"), again)
+            if isinstance(error, RateLimited):
+                place.let_go(error.source)
+            level = logging.DEBUG if isinstance(error, GivenBack) else logging.INFO
+            log.log(level, "again at %s: %s", again.at.isoformat(timespec="seconds"), again)
             raise again from error
+
+
+def _subject(place: Workplace, args: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job is about, in words for the log."""
+    about = {name: args[name] for name in ("source", "batch", "block") if name in args}
+    if "family" in args:
+        with suppress(SQLAlchemyError):  # the task will meet it as well
+            about["family"] = place.family(args["family"])
+    return about
+
+
+def _outcome(error: Exception, again: AgainError | None) -> Outcome:
+    if isinstance(error, GivenBack):
+        return "given back"
+    if isinstance(error, RateLimited):
+        return "rate limited"
+    return "failed" if again is None else "again"
 
 
 def _decided(place: Workplace, job: int, error: Exception) -> AgainError | None:

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 from procrastinate import exceptions
@@ -92,6 +92,7 @@ class Worker:
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_unheard)
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
                 loop.add_signal_handler(number, self._signalled, number)
@@ -188,6 +189,12 @@ class Worker:
             with transaction(self.place.engine) as session:
                 given = give_back(session, before)
             log.info("the database is there again, %d jobs were given back", given)
+
+
+def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the library's tasks met when the database was lost is told once, by the worker."""
+    if not isinstance(context.get("exception"), _LOST):
+        loop.default_exception_handler(context)
 
 
 def _line(error: BaseException) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from crawler.retry import Policy
 from db.engine import transaction
+from db.models import Family
 from hublineage.jobs import queue
 from hublineage.jobs.retries import GivenBack, RateLimited
+from hublineage.metrics import Metrics
 from hublineage.parameters import measuring
 from hublineage.progress import Reporter
 from hublineage.sources import open_source
@@ -30,13 +32,22 @@ _TOLD_EVERY = 1.0  # seconds between notes of a job's progress
 class Workplace:
     """What the jobs of one process share; they run one after the other."""
 
-    def __init__(self, engine: Engine, settings: Settings, *, open_source: Callable[..., Source] = open_source) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        *,
+        metrics: Metrics | None = None,
+        open_source: Callable[..., Source] = open_source,
+    ) -> None:
         self.engine = engine
         self.settings = settings
+        self.metrics = metrics or Metrics()
         self.options: Options = measuring(settings)
         self._open = open_source
         self._sources: dict[str, Source] = {}
         self._limited: dict[str, float] = {}  # until when, of time.monotonic
+        self._families: dict[int, str] = {}
 
     def source(self, name: str) -> Source:
         """The source of a name, kept open. Raises RateLimited while it has told us to wait."""
@@ -52,9 +63,23 @@ class Workplace:
                 self._wait(name, seconds, time.sleep)
 
             self._sources[name] = self._open(
-                name, self.engine, self.settings, Reporter(None), on_wait=asked, policy=Policy(sleep=pause)
+                name,
+                self.engine,
+                self.settings,
+                Reporter(None),
+                on_wait=asked,
+                policy=Policy(sleep=pause),
+                observe=self.metrics.request,
             )
         return self._sources[name]
+
+    def family(self, number: int) -> str:
+        """A family's name, asked for once."""
+        if number not in self._families:
+            with transaction(self.engine) as session:
+                found = session.get(Family, number)
+            self._families[number] = str(number) if found is None else found.name
+        return self._families[number]
 
     def _wait(self, name: str, seconds: float, sleep: Callable[[float], None]) -> None:
         if seconds > WORTH_WAITING:
@@ -66,6 +91,12 @@ class Workplace:
         """Queue jobs; see `queue.defer`."""
         with transaction(self.engine) as session:
             return queue.defer(session, jobs)
+
+    def let_go(self, name: str) -> None:
+        """Close a source: threads that still wait for its quota end, and use up none of it for nothing."""
+        source = self._sources.pop(name, None)
+        if source is not None:
+            source.close()
 
     def close(self) -> None:
         """Close what was opened."""
@@ -139,4 +170,4 @@ class Work:
     def wait_for(self, why: str, seconds: float) -> None:
         """Put the job off, unless it has been put off for longer than the settings' patience."""
         if self.age < self.settings.queue.patience:
-            raise GivenBack(why, max(seconds, 0.2))
+            raise GivenBack(why, max(seconds, self.age / 4, 0.2))

@@ -123,7 +123,7 @@ def test_a_file_of_others_in_our_folder_is_not_replaced(tmp_path: Path) -> None:
     write(tmp_path, [], {})
     (tmp_path / "o/model").mkdir(parents=True)
     (tmp_path / "o/model/README.md").write_text("mine")
-    with pytest.raises(UsageError, match="o/model/README.md is not ours"):
+    with pytest.raises(UsageError, match=r"o/model/README\.md is not ours"):
         write(tmp_path, [proposed("ancestor", BASE)], {"o/model": CARD})
     assert (tmp_path / "o/model/README.md").read_text() == "mine"
 

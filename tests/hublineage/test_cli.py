@@ -122,7 +122,8 @@ def test_stages_on_an_empty_catalogue_have_nothing_to_do(command: Command, model
         answer = command(stage, "--folder", models)
         assert answer.code == 2
         assert "was not crawled yet" in one_line(answer)
-    assert as_json(command("status", "--json")) == {"sources": [], "quotas": []}
+    nothing = {"sources": [], "quotas": [], "queue": {"jobs": {}, "given_up": []}}
+    assert as_json(command("status", "--json")) == nothing
     assert "empty" in plain(command("status"))
 
 

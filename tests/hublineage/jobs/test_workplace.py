@@ -1,0 +1,104 @@
+"""A worker does not sit through the Hub's waits: it does other jobs meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from crawler.retry import Policy
+from db.engine import transaction
+from hublineage.jobs import kinds, queue
+from hublineage.jobs.app import decide
+from hublineage.jobs.retries import RateLimited
+from hublineage.jobs.workplace import Work, Workplace
+from hublineage.settings import Settings
+
+
+class Waits:
+    """A source as far as its waits go."""
+
+    def __init__(self, on_wait: Callable[[float, str], None], policy: Policy) -> None:
+        self.on_wait, self.policy, self.closed = on_wait, policy, False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def opened() -> list[Waits]:
+    return []
+
+
+@pytest.fixture
+def place(engine: Engine, opened: list[Waits]) -> Workplace:
+    def open_source(_name: str, *_: Any, on_wait: Any, policy: Policy, **_others: Any) -> Any:
+        opened.append(Waits(on_wait, policy))
+        return opened[-1]
+
+    return Workplace(engine, Settings(), open_source=open_source)
+
+
+def test_a_source_that_says_wait_is_left_until_then_and_others_are_not(place: Workplace, opened: list[Waits]) -> None:
+    place.source("https://hub")
+    for wait in (lambda: opened[0].on_wait(250.0, "api"), lambda: opened[0].policy.sleep(330.0)):
+        with pytest.raises(RateLimited):
+            wait()
+    with pytest.raises(RateLimited) as told:
+        place.source("https://hub")
+    assert 329 < told.value.wait <= 330
+    place.source("https://other")
+    place.let_go("https://hub")
+    assert opened[0].closed
+    begun = time.monotonic()
+    opened[1].policy.sleep(0.01)  # a moment is waited for here
+    assert time.monotonic() - begun < 5
+
+
+def test_the_hubs_wait_schedules_the_next_try_and_counts_for_nothing(place: Workplace, engine: Engine) -> None:
+    with transaction(engine) as session:
+        queue.defer(session, [kinds.compare("https://hub")])
+    for _ in range(50):  # more often than a job may fail
+        again = decide(place, 1, RateLimited("https://hub", 250))
+        assert again is not None
+    with engine.connect() as connection:
+        (wait,) = connection.execute(text("SELECT extract(epoch FROM :at - clock_timestamp())"), {"at": again.at}).one()
+        (failed, reason) = connection.execute(text("SELECT failed, reason FROM job_records")).one()
+    assert 240 < wait <= 250
+    assert (failed, reason) == (0, "The Hub's quota is used up: https://hub has more in 250 s")
+
+
+def test_a_job_that_fails_again_and_again_ends_and_says_why(place: Workplace, engine: Engine) -> None:
+    tries = place.settings.queue.tries
+    waits = [decide(place, 1, OSError(28, "No space left on device")) for _ in range(tries)]
+    assert [one is None for one in waits] == [False] * (tries - 1) + [True]
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT failed, kind, reason, parked_at IS NOT NULL FROM job_records")).one()
+    assert tuple(row) == (tries, "OSError", "[Errno 28] No space left on device", True)
+
+
+def test_a_newer_schema_is_nobodys_failure(place: Workplace, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    again = decide(place, 1, ValueError("a column is missing"))
+    assert again is not None
+    assert "update the program" in str(again)
+    with transaction(engine) as session:
+        assert queue.record(session, 1) == queue.Record()
+
+
+def test_progress_is_noted_now_and_then_and_at_the_end(place: Workplace, engine: Engine) -> None:
+    with transaction(engine) as session:
+        queue.defer(session, [kinds.compare("https://hub")])
+    work = Work(place, 1, lambda: None)
+    work.checkpoint("first", 0, 3)
+    work.checkpoint("second", 1, 3)
+    query = text("SELECT what, done, total FROM job_records")
+    with engine.connect() as connection:
+        assert tuple(connection.execute(query).one()) == ("first", 0, 3)
+        work.finish()
+        connection.rollback()
+        assert tuple(connection.execute(query).one()) == ("second", 3, 3)
