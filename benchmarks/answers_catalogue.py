@@ -16,6 +16,9 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from benchmarks.answers_licences import finding_rows, licence_of, licence_rows
+from benchmarks.answers_names import name_of
+
 SOURCE = "https://hub.example"
 _UNMEASURED = 0.08  # of all models: listed only, and in no family
 _CHAINS = 0.05
@@ -24,7 +27,6 @@ _UNDECIDED = 0.05
 _DUPLICATES = 0.02
 _ORGANISATIONS = 0.15  # per model
 _BLOCK = 20_000
-_WORDS = ("tiny", "base", "chat", "code", "vision", "speech", "math", "legal", "long", "fast", "mini", "plus")
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,6 @@ class Synthetic:
     def models(self) -> int:
         """N."""
         return len(self.family)
-
-
-def name_of(position: int) -> str:
-    """org/name of the model at a position: organisations of a power law, names that look alike."""
-    organisation = int((position * 2_654_435_761 % 2**32 / 2**32) ** 3 * 150_000)
-    word, other = _WORDS[position % len(_WORDS)], _WORDS[position // len(_WORDS) % len(_WORDS)]
-    return f"org-{organisation}/{word}-{other}-{position}"
 
 
 def synthetic(models: int, seed: int) -> Synthetic:
@@ -193,6 +188,8 @@ def write(connection: psycopg.Connection, made: Synthetic, declared: int) -> Non
         "declared_parents", "revision_id, name, relation, source, kind, parent_id, resolution", _claims(made, declared)
     )
     copy("verdicts", "revision_id, run_id, verdict, why, declared, inferred", _verdicts(made))
+    copy("licences", "revision_id, declared, licences, declared_in, ancestors, unchecked", licence_rows(made))
+    copy("licence_findings", "revision_id, kind, licence, severity, path, confidence, why, cite", finding_rows(made))
     connection.execute("SET session_replication_role = origin")
     connection.commit()
     connection.autocommit = True
@@ -205,8 +202,8 @@ def _weights(family: int) -> tuple[str, int | None, str | None]:
 
 
 def _card(position: int) -> str:
-    licence = ("apache-2.0", "mit", "llama2", "cc-by-nc-4.0", "openrail", "other")[position % 6]
-    return f'{{"license": "{licence}"}}'
+    licence = licence_of(position)
+    return f'{{"license": "{licence}"}}' if licence else "{}"
 
 
 def _edges(made: Synthetic) -> Iterator[Sequence[object]]:

@@ -27,7 +27,6 @@ from db.models import (
 )
 from hublineage.jobs import listing
 from hublineage.result import failures_of, result
-from lineage.measure import METRIC_VERSION
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -122,6 +121,8 @@ def _crawl(crawl: Crawl) -> dict[str, Any]:
 
 def _unmeasured(session: Session, family_id: int) -> set[int]:
     """Members of a family that wait to be measured: not measured, not failed, and not a copy of a measured one."""
+    from lineage.measure import METRIC_VERSION  # noqa: PLC0415  # torch takes seconds, and only counting asks
+
     members = measurements.members(session, family_id)
     finished = select(MeasureBatch).where(
         MeasureBatch.family_id == family_id,

@@ -47,6 +47,7 @@ class Disagreement:
     why: str
     parents: Sequence[Parent]
     original: str | None = None  # the model that it is a copy of, where both dates of upload say so
+    unchecked: Sequence[str] = ()  # declared parents that nothing was compared with: they may be right
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def proposal(found: Disagreement) -> Proposal | Left | None:
         parents = [Parent(found.original, "duplicate", 1.0, decided=True)]
     if not parents:
         return _left(found, "no parent was found that could stand in its place: what is declared should be looked at")
+    if found.unchecked:
+        return _left(found, f"not compared, so that it may be right as well: {' and '.join(found.unchecked)}")
     undecided = [parent.name for parent in parents if not parent.decided]
     if undecided:
         return _left(found, f"not decided: {' and '.join(undecided)}")

@@ -111,16 +111,18 @@ def _print(verdicts: list[dict[str, Any]], told: Mapping[str, Any], groupings: t
 
 def _table(grouping: str, told: Mapping[str, Any]) -> Table:
     """Coverage and agreement by group, and the scores where a truth is known."""
-    scores = ("precision", "recall", "declared precision", "declared recall", "verdicts as stated")
-    truth = "truth" in told["all"]
+    truth = told["all"].get("truth", {})
+    names = ("precision", "recall", "declared precision", "declared recall", "verdicts as stated")
+    scores = [name for name in names if truth.get(name) is not None]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"\nby {grouping}", overflow="fold")
-    for column in ("models", "coverage", "agreement", *(scores if truth else ())):
-        table.add_column(f"\n{column}", justify="right")
-    table.add_column("\nverdicts", overflow="fold")
     groups = told[grouping]
+    longest = max((len(row["group"]) for row in groups[:GROUPS_SHOWN]), default=0)
+    table.add_column(f"\nby {grouping}", overflow="fold", min_width=min(longest, 32))
+    for column in ("models", "coverage", "agreement", *scores):
+        table.add_column("\n" + column.replace(" ", "\n"), justify="right", vertical="bottom")
+    table.add_column("\nverdicts", overflow="fold")
     for row in [*groups[:GROUPS_SHOWN], {"group": "all", **told["all"]}]:
-        shares = [row["coverage"], row["agreement"], *(row["truth"][name] for name in scores if truth)]
+        shares = [row["coverage"], row["agreement"], *(row["truth"][name] for name in scores)]
         counts = ", ".join(f"{count} {verdict}" for verdict, count in row["verdicts"].items())
         table.add_row(row["group"], str(row["models"]), *map(_percent, shares), counts)
     if len(groups) > GROUPS_SHOWN:

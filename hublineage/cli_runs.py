@@ -63,18 +63,27 @@ def unpin(number: Number, data_dir: DataDir = None) -> None:
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option(min=0, help="Runs of each family that are kept beside the current one.")] = 10,
-    days: Annotated[float | None, typer.Option(min=0, help="And of these, only the ones younger than so many.")] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=0, help="Runs of each family that are kept; by default as the settings say, at first 10."),
+    ] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, help="And of these, only the ones younger than so many; by default as the settings say."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Remove old runs, and measures of earlier versions that were taken anew.
 
-    Runs that answer now, are pinned, or have verdicts that rest on them always stay.
+    Runs that answer now, are pinned, or have verdicts that rest on them always stay. The settings' [retention] has the
+    policy (docs/settings.md), which `hublineage schedule` lets workers apply every night.
     """
     with working(data_dir) as context:
-        removed = history.apply_retention(context.engine, history.Policy(keep, days), dry_run=dry_run)
+        said = context.settings.retention
+        policy = history.Policy(said.keep_runs if keep is None else keep, said.keep_days if days is None else days)
+        removed = history.apply_retention(context.engine, policy, dry_run=dry_run)
     if as_json:
         print_json({**asdict(removed), "dry_run": dry_run})
         return

@@ -15,7 +15,6 @@ from hublineage.card_header import HeaderUnreadable
 from hublineage.card_proposals import Disagreement, Left, Proposal, by_child, proposal
 from hublineage.result import result
 from hublineage.verdict_summary import Judged, Scored, Truth, scored
-from lineage.compare import compare
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +47,8 @@ class Compared:
 
 def compared(engine: Engine, sources: Sequence[tuple[str, int]]) -> Compared:
     """Compare anew, and gather what there is to say of it."""
+    from lineage.compare import compare  # noqa: PLC0415  # it joins the mathematics: torch takes seconds
+
     found = Compared()
     for name, number in sources:
         compare(engine, number)
@@ -69,6 +70,7 @@ def compared(engine: Engine, sources: Sequence[tuple[str, int]]) -> Compared:
             judged = Judged(row["model"], row["verdict"], bool(row["declared"]), architecture, relation)
             found.judged.append(judged)
         found.verdicts += everything["verdicts"]
+        family_of = {model: family["family"] for family in everything["families"] for model in family["models"]}
         originals = _originals(everything["duplicates"], {model.name: model.created_at for model in models})
         parents_of = by_child(edges)
         stands = {one: group[0] for group in everything["duplicates"] for one in group}
@@ -79,6 +81,11 @@ def compared(engine: Engine, sources: Sequence[tuple[str, int]]) -> Compared:
                 row["why"],
                 parents_of.get(stands.get(row["model"], row["model"]), []),
                 originals.get(row["model"]),
+                [
+                    one
+                    for one in row["declared"]
+                    if family_of.get(lower.get(one.lower(), one)) != family_of.get(row["model"])
+                ],
             )
             for row in everything["verdicts"]
         ]

@@ -11,7 +11,6 @@ from db.engine import transaction
 from db.errors import NothingToDo, UsageError
 from lineage.batches import waiting
 from lineage.history import Difference, RunRecord, Seen, difference
-from lineage.measure import METRIC_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,12 +90,14 @@ def apply_retention(engine: Engine, policy: Policy, *, dry_run: bool = False) ->
 
 
 def _outdated(engine: Engine, *, dry_run: bool) -> list[int]:
+    from lineage.measure import METRIC_VERSION  # noqa: PLC0415  # torch takes seconds, and only pruning asks
+
     removed: list[int] = []
     with transaction(engine) as session:
         families = runs.outdated_batches(session, METRIC_VERSION)
     for family, batches in families.items():
         with transaction(engine) as session:
-            if not _measured_anew(session, family):
+            if not _measured_anew(session, family, METRIC_VERSION):
                 continue
             removed += batches
             if not dry_run:
@@ -104,9 +105,9 @@ def _outdated(engine: Engine, *, dry_run: bool) -> list[int]:
     return sorted(removed)
 
 
-def _measured_anew(session: Session, family: int) -> bool:
-    """Whether nobody of a family waits for measures of this version."""
-    batches = measurements.batches(session, family, METRIC_VERSION)
+def _measured_anew(session: Session, family: int, version: int) -> bool:
+    """Whether nobody of a family waits for measures of a version."""
+    batches = measurements.batches(session, family, version)
     if not batches or any(batch.finished_at is None for batch in batches):
         return False
     new, _ = waiting(session, family, batches, False, ())

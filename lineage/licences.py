@@ -134,7 +134,8 @@ def _spellings() -> Mapping[str, str]:
 
 
 def _plain(word: str) -> str:
-    return re.sub(r"[\s_-]+", "-", word.strip().lower().removeprefix("the ").removeprefix("license:"))
+    plain = re.sub(r"[\s_-]+", "-", word.strip().lower().removeprefix("the ").removeprefix("license:"))
+    return plain.removesuffix("-agreement")
 
 
 def rule(identifier: str) -> Rule:

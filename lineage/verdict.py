@@ -125,7 +125,8 @@ def _judge(model: str, claims: Sequence[Claim], found: Found, unmeasured: str | 
     reasons = "; ".join(dict.fromkeys(why for _, why in judged))
     left = _left_out(model, named, found)
     if left and kinds <= {"agrees", "ancestor", "duplicate"} and "agrees" in kinds:
-        return "undeclared", f"{reasons}; a merge, whose other parents {' and '.join(left)} are not declared"
+        others = f"parent {left[0]} is" if len(left) == 1 else f"parents {listed(left)} are"
+        return "undeclared", f"{reasons}; a merge, whose other {others} not declared"
     if "agrees" in kinds and kinds <= _BESIDE_AGREEMENT:
         return "agrees", reasons
     return next(verdict for verdict in (*SEVEREST, "agrees") if verdict in kinds), reasons

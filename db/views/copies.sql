@@ -1,26 +1,21 @@
 CREATE VIEW hublineage.copies AS
 SELECT
-    copies.name AS model,
-    copies.original AS copy_of,
-    copies.source,
-    copies.count AS copies,
-    copies.weights_digest
-FROM (
-    SELECT
-        repositories.name,
-        sources.name AS source,
-        first_value(repositories.name) OVER earliest AS original,
-        count(*) OVER (PARTITION BY sources.id, revisions.weights_digest) AS count,
-        encode(revisions.weights_digest, 'hex') AS weights_digest
-    FROM public.repositories
-    JOIN public.revisions ON revisions.id = repositories.current_revision_id
-    JOIN public.sources ON sources.id = repositories.source_id
-    WHERE revisions.weights_digest IS NOT NULL
-    WINDOW earliest AS (
-        PARTITION BY sources.id, revisions.weights_digest ORDER BY repositories.created_at NULLS LAST, repositories.id
-    )
-) AS copies
-WHERE copies.count > 1 AND copies.name <> copies.original;
+    repositories.name AS model,
+    alike.names[1] AS copy_of,
+    sources.name AS source,
+    alike.count AS copies,
+    encode(revisions.weights_digest, 'hex') AS weights_digest
+FROM public.repositories
+JOIN public.revisions ON revisions.id = repositories.current_revision_id
+JOIN public.sources ON sources.id = repositories.source_id
+-- Found by the hash of each, so that a model that is named reads its own group alone.
+CROSS JOIN LATERAL (
+    SELECT array_agg(other.name ORDER BY other.created_at NULLS LAST, other.id) AS names, count(*) AS count
+    FROM public.revisions AS equal
+    JOIN public.repositories AS other ON other.id = equal.repository_id AND other.current_revision_id = equal.id
+    WHERE equal.weights_digest = revisions.weights_digest AND other.source_id = repositories.source_id
+) AS alike
+WHERE revisions.weights_digest IS NOT NULL AND alike.count > 1 AND repositories.name <> alike.names[1];
 
 COMMENT ON VIEW hublineage.copies IS 'Models whose weight files equal another one''s by their hashes, known without a download.';
 COMMENT ON COLUMN hublineage.copies.copy_of IS 'the one of the group that was created first';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -235,3 +236,28 @@ def test_lineage_has_a_row_for_each_model_and_parent(owner: psycopg.Connection) 
     assert ("org/leaf", "org/middle", "both", True) in rows
     assert ("org/lone", "org/leaf", "declared", True) in rows
     assert ("org/doubtful", "org/root", "inferred", False) in rows
+
+
+def test_a_copy_that_is_named_is_looked_up_by_its_hash(owner: psycopg.Connection) -> None:
+    owner.execute("UPDATE revisions SET weights_digest = '1' WHERE id IN (2, 5, 6)")
+    owner.execute("UPDATE repositories SET created_at = now() - interval '1 day' WHERE name = 'org/copy'")
+    everything = owner.execute("SELECT model, copy_of, copies FROM hublineage.copies ORDER BY 1").fetchall()
+    assert everything == [("org/lone", "org/copy", 3), ("org/middle", "org/copy", 3)]
+    assert owner.execute("SELECT copy_of FROM hublineage.copies WHERE model = 'org/copy'").fetchall() == []
+    owner.execute("SET enable_seqscan = off")  # of so few rows all are read: only what has no other way is seen
+    owner.execute("SET enable_bitmapscan = off")
+    plan = "\n".join(
+        row[0] for row in owner.execute("EXPLAIN SELECT * FROM hublineage.copies WHERE model = 'org/lone'").fetchall()
+    )
+    assert "ix_revisions_weights_digest" in plan
+    assert "Seq Scan on revisions" not in plan
+    assert "Seq Scan on repositories" not in plan
+    assert "WindowAgg" not in plan
+
+
+def test_the_page_names_every_view_and_every_function() -> None:
+    page = (Path(__file__).parents[2] / "docs/sql.md").read_text()
+    table = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
+    assert [view for view in views.VIEWS if f"`{view}`" not in table] == []
+    internal = {"nearest_names", "repository_of", "place_of", "why_no_place", "begin_walk", "walk"}
+    assert [name for name in views.FUNCTIONS if name not in internal and f"`{name}(" not in table] == []

@@ -60,6 +60,12 @@ def test_what_is_not_decided_is_never_proposed() -> None:
     assert isinstance(proposal(disagreement("contradicted")), Left)
 
 
+def test_a_parent_that_nothing_was_compared_with_is_not_taken_off_a_card() -> None:
+    found = proposal(Disagreement("o/model", "sibling", "why", [BASE], unchecked=["o/gated"]))
+    assert isinstance(found, Left)
+    assert found.reason == "not compared, so that it may be right as well: o/gated"
+
+
 def test_a_copy_is_proposed_as_one_of_its_original_only_where_dates_tell_them_apart() -> None:
     found = proposed("duplicate", BASE, original="o/first")
     assert (found.parents, found.relation) == (("o/first",), "finetune")

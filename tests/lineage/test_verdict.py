@@ -37,7 +37,7 @@ MERGED = Found(
     [
         (["code", "far"], "agrees", "declares far, which is an inferred parent"),
         (["base", "code", "far"], "agrees", "an ancestor"),
-        (["code"], "undeclared", "other parents far are not declared"),
+        (["code"], "undeclared", "other parent far is not declared"),
         (["code", "chat"], "contradicted", "the inferred parents are code and far"),
         (["code", "gone"], "agrees", "not in the catalogue"),
         ([], "undeclared", "the inferred parents are code and far"),
