@@ -28,7 +28,7 @@ def test_every_command_and_option_in_it_exists() -> None:
     named = [part for service in OURS.values() for part in re.findall(r"hublineage ([^;]+)", service["command"][-1])]
     assert len(named) >= len(OURS)
     for words in (part.split() for part in named):
-        options = {name for parameter in commands[words[0]].params for name in parameter.opts}
+        options = {name for parameter in commands[words[0]].loaded().params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options
 
 

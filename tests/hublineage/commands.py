@@ -92,7 +92,7 @@ class Forked:
 
     def __init__(self, folder: Path, *arguments: object, **environment: str | None) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["hublineage.cli"])
+        context.set_forkserver_preload(["hublineage.cli", "hublineage.cli_worker", "hublineage.job"])
         folder.mkdir(exist_ok=True)
         self._outputs = folder / "out", folder / "err"
         for output in self._outputs:

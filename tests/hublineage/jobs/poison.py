@@ -18,7 +18,7 @@ def die_of(
 ) -> int | None:
     """Run the command in a process that is killed when `call` is at the model; its exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hublineage.cli"])
+    context.set_forkserver_preload(["hublineage.cli", "hublineage.cli_worker", "hublineage.job"])
     process = context.Process(target=_run, args=(folder, model, call, list(arguments), dict(environment)))
     process.start()
     process.join(120)
