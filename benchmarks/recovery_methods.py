@@ -57,12 +57,12 @@ class Answer:
         return {child: weights for child, weights in parents.items() if len(weights) > 1}
 
 
-def recover(families: Sequence[Family]) -> Answer:
-    """Our method with its defaults, weights only."""
+def recover(families: Sequence[Family], *, detector: bool = False) -> Answer:
+    """Our method with its defaults, weights only; `detector`: the learned detector is asked for directions."""
     trees, edges, groups = [], [], []
     for measures, names in families:
         name = dict(zip(measures.members, names, strict=True))
-        found = heritage(measures, Parameters())
+        found = heritage(measures, Parameters(detector=detector))
         trees += [(name[tree.root], tuple(name[one] for one in tree.members)) for tree in found.trees]
         edges += [_given(edge, name) for tree in found.trees for edge in tree.edges if edge.relation != "duplicate"]
         groups += [tuple(name[one] for one in group) for group in found.duplicates]
@@ -157,18 +157,19 @@ def with_twins(answer: Answer, twins: Mapping[str, str]) -> Answer:
 
 
 OURS = "recover"
+DETECTOR = "recover with the detector"
 CEILING = "recover, true roots"
 OTHERS: dict[str, Callable[[Sequence[Family], Truth], Answer]] = {
     "mother": paper(Metric.FINE_TUNE),
     "mother, low-rank": paper(Metric.LOW_RANK),
     "MST, kurtosis root": kurtosis_tree,
 }
-METHODS = (OURS, CEILING, *OTHERS)
+METHODS = (OURS, DETECTOR, CEILING, *OTHERS)
 
 
 def answers(families: Sequence[Family], truth: Truth, twins: Mapping[str, str]) -> dict[str, Answer]:
     """What every method says of one zoo."""
     ours = recover(families)
-    found = {OURS: ours, CEILING: with_true_roots(ours, truth)}
+    found = {OURS: ours, DETECTOR: recover(families, detector=True), CEILING: with_true_roots(ours, truth)}
     found |= {name: method(families, truth) for name, method in OTHERS.items()}
     return {name: with_twins(answer, twins) for name, answer in found.items()}

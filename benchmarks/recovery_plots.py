@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from benchmarks.recovery_methods import METHODS, OURS
 from benchmarks.recovery_scores import STATED, Result, by_split, calibrated, spread
 
-_COLOURS = ("#1f5fa8", "#8fb8de", "#c44e52", "#e6a5a7", "#6a9f58")
-_MARKS = ("o", "|", "s", "s", "^")
+_COLOURS = ("#1f5fa8", "#2f9c95", "#8fb8de", "#c44e52", "#e6a5a7", "#6a9f58")
+_MARKS = ("o", "D", "|", "s", "s", "^")
 
 
 def draw(results: Sequence[Result], folder: Path) -> tuple[Path, Path]:
@@ -40,7 +40,7 @@ def reliability(results: Sequence[Result]) -> Figure:
     figure = Figure(figsize=(3.1 * len(STATED), 3.4), layout="constrained")
     for axes, what in zip(figure.subplots(1, len(STATED), sharey=True), STATED, strict=True):
         axes.plot([0, 1], [0, 1], color="0.75", linewidth=1)
-        for tuned_on, colour, label in ((False, _COLOURS[0], "not tuned on"), (True, _COLOURS[2], "tuned on")):
+        for tuned_on, colour, label in ((False, _COLOURS[0], "not tuned on"), (True, _COLOURS[3], "tuned on")):
             found = calibrated([one for one in results if one.method == OURS and one.tuned_on == tuned_on], what)
             if not len(found.count):
                 continue

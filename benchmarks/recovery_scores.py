@@ -9,7 +9,7 @@ from math import isfinite, nan
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.recovery_methods import OURS, Answer, answers
+from benchmarks.recovery_methods import DETECTOR, OURS, Answer, answers
 from benchmarks.recovery_zoos import Family, Truth, Zoo, truth_of, twins
 from lineage.calibration import Reliability, calibration
 from lineage.evaluate import MergeScore, Score, equal_groups, score, score_merges, verdicts
@@ -69,7 +69,7 @@ def results(zoo: Zoo, families: Sequence[Family]) -> list[Result]:
             scored(answer, truth),
             score_merges(truth.merges, answer.merges, bases=truth.bases, copies=truth.copies),
             equal_groups(truth.copies, answer.duplicates),
-            tuple(statements(answer, truth)) if method == OURS else (),
+            tuple(statements(answer, truth)) if method in (OURS, DETECTOR) else (),
         )
         for method, answer in answers(families, truth, twins(zoo, families)).items()
     ]

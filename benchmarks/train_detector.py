@@ -2,12 +2,15 @@
 
     python -m benchmarks.train_detector --learn ZOO ... --report ZOO ... --measures DIR [--write]
     python -m benchmarks.train_detector --learn ZOO ... --report ZOO ... --without llama gpt2
+    python -m benchmarks.train_detector --learn ZOO ... --report ZOO ... --without-optimiser sgd
 
 Five runs. In each, trees are split 7:1:2 into training, validation and test by the name of their root, over all zoos
 at once: zoos share roots, so that a split by zoo would leak. Temperatures come from the validation part. The shipped
 file holds the five networks, whose logits are averaged; what is reported on (--report) none of them has seen.
---without leaves architectures out of the training, so that the report says what holds for unseen ones. --write stores
-the weights, with their provenance, in lineage/detector.safetensors; --json every figure. Pairs of unlike relations are
+--without leaves architectures out of the training, so that the report says what holds for unseen ones.
+--without-optimiser leaves out all pairs of which either model, or an ancestor of it, was trained with that optimiser,
+and reports on those alone; such models are still seen as relatives of others. --write stores the weights, with their
+provenance, in lineage/detector.safetensors, --out elsewhere; --json every figure. Pairs of unlike relations are
 drawn by a fixed mix (MIX), which is what stated probabilities are calibrated to.
 """
 
@@ -33,7 +36,7 @@ from benchmarks.recovery_zoos import open_zoo
 from benchmarks.train_detector_data import LabelledPairs, labelled
 from benchmarks.train_detector_network import MIX, TOKENS, examples, logits_of, scales, temperatures, train, weights_of
 from benchmarks.train_detector_report import Scored, line, scored
-from lineage.detector_network import CLASSES, FILE, Network, Weights, feature_names, network
+from lineage.detector_network import CLASSES, FILE, Network, Weights, feature_names, network, read_network
 
 RUNS, FOLDS = 5, 10
 STEPS = 700
@@ -101,10 +104,13 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--learn", type=Path, nargs="*", default=[], metavar="ZOO", help="zoos to train on")
     top.add_argument("--report", type=Path, nargs="*", default=[], metavar="ZOO", help="zoos to report on")
     top.add_argument("--without", nargs="+", default=[], metavar="FAMILY", help="architectures left out of training")
+    top.add_argument("--without-optimiser", metavar="NAME", help="leave pairs trained with it out, and report on them")
     top.add_argument("--measures", type=Path, nargs="*", default=[], metavar="DIR", help="keep measures there")
     top.add_argument("--steps", type=int, default=STEPS, help=f"steps of each run ({STEPS})")
     top.add_argument("--runs", type=int, default=RUNS, choices=range(1, RUNS + 1), help=f"runs ({RUNS})")
     top.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    top.add_argument("--out", type=Path, metavar="FILE", help="store the weights there")
+    top.add_argument("--weights", type=Path, metavar="FILE", help="report on these instead of training any")
     top.add_argument("--write", action="store_true", help=f"store the weights in lineage/{FILE.name}")
     return top
 
@@ -124,6 +130,7 @@ def learnt_on(zoos: Sequence[LabelledPairs], asked: argparse.Namespace) -> tuple
         "commit": commit(),
         "zoos": sorted({zoo.zoo for zoo in zoos}),
         "pairs": sum(len(zoo.label) for zoo in zoos),
+        "without": [*asked.without, *([asked.without_optimiser] if asked.without_optimiser else [])],
         "steps": asked.steps,
         "tokens": TOKENS,
         "mix": {CLASSES[kind]: share for kind, share in MIX.items()},
@@ -131,6 +138,15 @@ def learnt_on(zoos: Sequence[LabelledPairs], asked: argparse.Namespace) -> tuple
         "features": feature_names(),
     }
     return Network(tuple(runs), provenance), figures
+
+
+def trained_with(zoos: Sequence[LabelledPairs], optimiser: str, *, by_it: bool) -> list[LabelledPairs]:
+    """The pairs that an optimiser had a part in, or those that it had none in; zoos without any are left out."""
+    chosen = [
+        zoo.take(np.flatnonzero([(optimiser in used) == by_it for used in zoo.optimisers]).astype(np.intp))
+        for zoo in zoos
+    ]
+    return [zoo for zoo in chosen if len(zoo.label)]
 
 
 def gathered(folders: Sequence[Path], caches: Sequence[Path], *, whole: bool = False) -> list[LabelledPairs]:
@@ -143,31 +159,52 @@ def gathered(folders: Sequence[Path], caches: Sequence[Path], *, whole: bool = F
     return [one for one in found if len(one.label)]
 
 
+def obtained(asked: argparse.Namespace, caches: Sequence[Path]) -> tuple[Network, list[dict[str, float]]]:
+    """The network that is reported on: trained now, and stored where asked, or read."""
+    zoos = [one for one in gathered(asked.learn, caches) if one.architecture not in asked.without]
+    if asked.without_optimiser:
+        zoos = trained_with(zoos, asked.without_optimiser, by_it=False)
+    if not zoos:
+        return (network() if asked.weights is None else read_network(asked.weights)), []
+    found, figures = learnt_on(zoos, asked)
+    for path in ([FILE] if asked.write else []) + ([asked.out] if asked.out else []):
+        write(found.runs, found.provenance, path)
+        network.cache_clear()
+    return found, figures
+
+
+def reported(found: Network, asked: argparse.Namespace, caches: Sequence[Path]) -> list[Scored]:
+    """Every family of the zoos to report on, with its relatives and without, a line each as soon as it is there."""
+    every: list[Scored] = []
+    for folder in asked.report:
+        zoos = gathered([folder], caches)
+        if asked.without_optimiser:
+            zoos = trained_with(zoos, asked.without_optimiser, by_it=True)
+        for pairs in zoos:
+            every += [scored(found, pairs, alone=alone) for alone in (False, True)]
+            print("\n".join(line(one) for one in every[-2:]), flush=True)
+    return every
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train, write where asked, and report."""
     top = parser()
     asked = top.parse_args(arguments)
     if both := {path.resolve() for path in asked.learn} & {path.resolve() for path in asked.report}:
         top.error(f"learnt from and reported on: {', '.join(map(str, both))}")
+    if asked.learn and asked.weights:
+        top.error("--weights are what is reported on where nothing is trained: leave --learn out")
     if not asked.learn and not asked.report:
         top.error("nothing to do: name zoos to --learn from, or to --report on")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         caches = asked.measures or [Path(scratch)]
         try:
-            zoos = [one for one in gathered(asked.learn, caches) if one.architecture not in asked.without]
-            found, figures = learnt_on(zoos, asked) if zoos else (network(), [])
-        except ValueError as error:
+            found, figures = obtained(asked, caches)
+            every = reported(found, asked, caches)
+        except (ValueError, OSError) as error:
             print(f"train_detector: {error}", file=sys.stderr)
             return 2
-        if asked.write and zoos:
-            write(found.runs, found.provenance, FILE)
-            network.cache_clear()
-        every: list[Scored] = []
-        for folder in asked.report:
-            for pairs in gathered([folder], caches):
-                every += [scored(found, pairs, alone=alone) for alone in (False, True)]
-                print("\n".join(line(one) for one in every[-2:]), flush=True)
     if asked.json:
         content = {"runs": figures, "report": [vars(one) for one in every]}
         asked.json.write_text(json.dumps(content, indent=1) + "\n")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ class LabelledPairs:
     features: PairFeatures
     label: NDArray[np.intp]  # (p,) index into `lineage.detector_network.CLASSES`
     roots: tuple[tuple[str, str], ...]  # of both models: what must not be on two sides of a split
+    optimisers: tuple[frozenset[str], ...] = ()  # by which either of a pair, or an ancestor of either, was trained
+
+    def take(self, rows: NDArray[np.intp]) -> LabelledPairs:
+        """Some of the pairs."""
+        roots = tuple(self.roots[row] for row in rows)
+        optimisers = tuple(self.optimisers[row] for row in rows) if self.optimisers else ()
+        return LabelledPairs(self.zoo, self.architecture, self.features.take(rows), self.label[rows], roots, optimisers)
 
 
 def relations(parents: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
@@ -111,10 +119,18 @@ def _of_family(
         chosen += [some[place] for place in sorted(rng.choice(len(some), keep, replace=False).tolist())]
     pairs = [(i, j) for i, j, _ in chosen]
     roots = [root_name(above[known[place]], zoo.models[names[place]]["family"]) for place in range(len(names))]
+    used = [optimisers(zoo.models, above[one]) for one in known]
     return LabelledPairs(
         zoo.name,
         zoo.architecture,
         FeatureTable(measures).features(pairs),
         np.array([label for _, _, label in chosen], dtype=np.intp),
         tuple((roots[i], roots[j]) for i, j in pairs),
+        tuple(used[i] | used[j] for i, j in pairs),
     )
+
+
+def optimisers(models: Mapping[str, Mapping[str, Any]], above: Iterable[str]) -> frozenset[str]:
+    """The optimisers that any of some models was trained with; copies and merges have none of their own."""
+    recipes = [models[name].get("recipe") or {} for name in above if name in models]
+    return frozenset(recipe["optimiser"] for recipe in recipes if recipe.get("optimiser"))

@@ -22,6 +22,7 @@ from lineage.walk import outward
 
 SCORES = ("slope", "kurtosis", "norm", "vectors", "start", "zeros", "stand_in", "side")
 STEADIEST = 4.0  # standard deviations; beyond, layers are no longer independent witnesses
+ASKED = {"detector": 0.75}  # the weight of a score that is only there where it was asked for (detector_direction.py)
 ALONE = 0.5  # what one layer by itself says, of which nobody knows how steady it is
 UNLIKE = 0.1  # shares of zeros that differ by more make moments and slopes of two members incomparable
 
@@ -49,10 +50,16 @@ def root_tree(
     `prior` adds evidence from outside of the weights to a member's being the root (log-odds); ties fall to the first.
     `stand_in` names, by (c, x), the copy of x that c is joined to in x's place.
     """
-    evidence = edge_scores(measures, members, edges, stand_in)
-    weights = learnt().direction
+    return rooted(members, edge_scores(measures, members, edges, stand_in), prior)
+
+
+def rooted(
+    members: Sequence[int], evidence: dict[tuple[int, int], dict[str, float]], prior: Mapping[int, float] | None = None
+) -> Rooted:
+    """The root of a tree of `members` by the scores of all its edges, as `edge_scores` gives them."""
+    weights = learnt().direction | ASKED
     odds = {edge: sum(weights[name] * value for name, value in found.items()) for edge, found in evidence.items()}
-    gains = _root_gains(members, odds)
+    gains = root_gains(members, odds)
     for member, gain in (prior or {}).items():
         gains[member] += gain
     logits = np.array([gains[member] for member in members])
@@ -191,7 +198,7 @@ def _zeros(
     return np.where(np.abs(differ) > UNLIKE, differ, 0.0)
 
 
-def _root_gains(members: Sequence[int], odds: dict[tuple[int, int], float]) -> dict[int, float]:
+def root_gains(members: Sequence[int], odds: Mapping[tuple[int, int], float]) -> dict[int, float]:
     """For every member, how much likelier (in log) the edges' evidence is with the root there than with the first.
 
     Moving the root across an edge turns that edge alone, so one walk over the tree gives all of them.

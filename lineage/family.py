@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +63,8 @@ class FamilyMeasures:
     # (L,) the standard error of an estimated squared distance, over that distance, at most.
     estimate_error: NDArray[np.float64] | None = None
 
-    @property
+    @cached_property
     def full_rank(self) -> NDArray[np.int64]:
         """(L,) the largest rank that a difference can have in each layer (tensors are seen as rows x the rest)."""
         shapes = [layer.shape if len(layer.shape) > 1 else (1, *layer.shape) for layer in self.layers]
-        return np.array([min(shape[0], int(np.prod(shape[1:], dtype=np.int64))) for shape in shapes], dtype=np.int64)
+        return np.array([min(shape[0], math.prod(shape[1:])) for shape in shapes], dtype=np.int64)

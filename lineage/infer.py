@@ -13,11 +13,14 @@ from db import measurements
 from db.engine import exclusive, transaction
 from lineage.absent import distances_to_absent
 from lineage.family import LayerKind
+from lineage.large import large_heritage
 from lineage.measure import METRIC_VERSION
+from lineage.pair_store import AllPairs
 from lineage.phylogeny_stored import load_sketches
 from lineage.provenance import digest, versions
-from lineage.recover import Parameters, heritage
+from lineage.recover import Parameters, heritage, in_pieces
 from lineage.stored import load_measures
+from lineage.stored_pairs import StoredPairs
 from lineage.trees import Heritage, InferredEdge
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from db.measurements import Member
     from lineage.family import FamilyMeasures
+    from lineage.pair_store import PairStore
 
 
 def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weights_only: bool) -> int:
@@ -37,16 +41,21 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
     """
     with exclusive(engine, f"infer family {family_id}"), transaction(engine) as session:
         members = {member.revision_id: member for member in measurements.members(session, family_id)}
-        measures = load_measures(session, family_id)
+        store = StoredPairs(session, family_id, equal=parameters.detector)
+        large = in_pieces(store.family, parameters)
+        measures = store.family if large else load_measures(session, family_id)
         twins = _twins(members, measures)
         values = _provenance(session, family_id, parameters, weights_only, members, measures)
         run = rows.known_run(session, family_id, values["inputs_digest"])
         if run is None:
             created = {} if weights_only else _created(members, measures)
             sketches = load_sketches(session, family_id, measures) if parameters.method == "phylogeny" else None
-            found = _with_twins(heritage(measures, parameters, created, sketches), twins)
+            if large:
+                found = large_heritage(store, parameters, created)
+            else:
+                found = heritage(measures, parameters, created, sketches)
             run = rows.add_run(session, {**values, "notes": list(found.notes)})
-            _store(session, run.id, found, measures)
+            _store(session, run.id, _with_twins(found, twins), store if large else AllPairs(measures))
         rows.set_current(session, run)
         return run.id
 
@@ -124,7 +133,9 @@ def distances(measures: FamilyMeasures, siblings: Sequence[int]) -> dict[int, fl
     return dict(zip(siblings, map(float, distances_to_absent(squared)), strict=True))
 
 
-def _store(session: Session, run_id: int, found: Heritage, measures: FamilyMeasures) -> None:
+def _store(session: Session, run_id: int, found: Heritage, store: PairStore) -> None:
+    place = {member: position for position, member in enumerate(store.family.members)}
+    siblings = store.pieces([[place[one] for one in group] for tree in found.trees for group in tree.absent])
     for position, tree in enumerate(found.trees):
         edges = []
         for edge in tree.edges:
@@ -133,6 +144,6 @@ def _store(session: Session, run_id: int, found: Heritage, measures: FamilyMeasu
             # A constant tensor has no kurtosis: what is no number is no evidence, and JSON does not hold it.
             row["evidence"] = {name: value for name, value in edge.evidence.items() if math.isfinite(value)}
             edges.append(row)
-        absent = [distances(measures, group) for group in tree.absent]
+        absent = [distances(next(siblings), group) for group in tree.absent]
         rows.add_cluster(session, run_id, position, (tree.root, tree.root_confidence), tree.members, edges, absent)
     rows.add_duplicates(session, run_id, found.duplicates)

@@ -40,6 +40,13 @@ def fill_upper(square: NDArray[Any], condensed: NDArray[Any]) -> None:
         first += length
 
 
+def condensed_place(members: int, i: NDArray[np.integer[Any]], j: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Where pairs i < j of so many members stand in a condensed upper triangle."""
+    i, j = i.astype(np.int64), j.astype(np.int64)
+    place: NDArray[np.int64] = i * (2 * members - i - 1) // 2 + j - i - 1
+    return place
+
+
 def spread(
     pairs: NDArray[Any],
     packed: tuple[NDArray[Any], NDArray[Any]],
@@ -59,10 +66,18 @@ def spread(
         block = against[np.ix_(rows, columns)]
         pairs[np.ix_(here, there)] = block
         pairs[np.ix_(there, here)] = sign * block.T
+    if len(rows) < size:  # of a large batch a few are wanted
+        order = np.argsort(rows)
+        rows, here = rows[order], here[order]
+        i, j = np.triu_indices(len(rows), 1)
+        values = own[condensed_place(size, rows[i], rows[j])]
+        pairs[here, here] = 0
+        pairs[here[i], here[j]], pairs[here[j], here[i]] = values, sign * values
+        return
     square = np.zeros((size, size), dtype=own.dtype)
     fill_upper(square, own)
     square += sign * square.T
-    if len(rows) == size > 0 and (np.diff(here) == 1).all():
+    if size > 0 and (np.diff(here) == 1).all():
         pairs[here[0] : here[0] + size, here[0] : here[0] + size] = square
     else:
         pairs[np.ix_(here, here)] = square[np.ix_(rows, rows)]

@@ -11,19 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
-
 from lineage import mother
 from lineage.absent import absent_parents
 from lineage.cluster import THRESHOLD, clusters, duplicates
+from lineage.dated import oldest_first, root_prior
+from lineage.detector_direction import with_detector
 from lineage.detector_trees import detector_heritage
-from lineage.direction import root_tree
-from lineage.edges import copy_edge, dates, directed_edges, relation
+from lineage.direction import edge_scores, root_tree, rooted
+from lineage.edges import copy_edge, directed_edges, relation
 from lineage.family import FamilyMeasures
 from lineage.initialisation import Scheme
+from lineage.large import large_heritage
 from lineage.merge_edges import merge_edges, merges_apart
 from lineage.merges import Merges
 from lineage.mother import Metric
+from lineage.pair_store import AllPairs
 from lineage.partition import Clustering
 from lineage.phylogeny import Settings, Sketches, phylogeny
 from lineage.skeleton import skeleton
@@ -40,15 +42,19 @@ class Parameters:
     decide: float = 0.5  # confidence from which on an edge counts as decided
     decide_direction: float = 0.7  # and the probability of its direction, whose better half is never below 0.5
     merges: int = 1000  # the most members of a family among which merges are sought; 0: none are
+    whole: int = 1000  # the most members of a family that is inferred at once; a larger one is in pieces
+    piece: int = 256  # members of such a piece
     metric: str = Metric.FINE_TUNE.value  # of the paper's method
     c: float = mother.PENALTY  # of the paper's method
     trees: int | None = None  # of the paper's method and of phylogeny; None: as many as the threshold gives
     clustering: str = Clustering.KMEANS.value  # of phylogeny
     initialisation: str = Scheme.ARCHITECTURE.value  # of phylogeny
+    detector: bool = False  # whether recover asks the learned detector for directions
 
     def relevant(self) -> dict[str, object]:
-        """The parameters that the method uses, fit for JSON."""
-        return {name: value for name, value in asdict(self).items() if self.method in _USED_BY.get(name, METHODS)}
+        """The parameters that the method uses, fit for JSON; `detector` only where it is on, as it came later."""
+        told = {name: value for name, value in asdict(self).items() if self.method in _USED_BY.get(name, METHODS)}
+        return {name: value for name, value in told.items() if name != "detector" or value}
 
 
 METHODS = ("recover", "mother", "phylogeny", "detector")
@@ -56,11 +62,14 @@ _USED_BY = {  # what is not here, all of them use
     "decide": ("recover", "phylogeny", "detector"),
     "decide_direction": ("recover", "phylogeny", "detector"),
     "merges": ("recover",),
+    "whole": ("recover",),
+    "piece": ("recover",),
     "metric": ("mother",),
     "c": ("mother",),
     "trees": ("mother", "phylogeny"),
     "clustering": ("phylogeny",),
     "initialisation": ("phylogeny",),
+    "detector": ("recover",),
 }
 
 
@@ -86,7 +95,14 @@ def heritage(
         return detector_heritage(measures, *thresholds, relation)
     if parameters.method != "recover":
         raise ValueError(f"unknown method {parameters.method!r}, expected recover, mother, phylogeny or detector")
+    if in_pieces(measures, parameters):
+        return large_heritage(AllPairs(measures), parameters, created or {})
     return _by_recover(measures, parameters, created or {})
+
+
+def in_pieces(measures: FamilyMeasures, parameters: Parameters) -> bool:
+    """Whether a family is too large to be inferred at once, see `lineage.large`. No pair's measures are asked for."""
+    return parameters.method == "recover" and len(measures.members) > parameters.whole
 
 
 def _settings(parameters: Parameters) -> Settings:
@@ -101,7 +117,7 @@ def _settings(parameters: Parameters) -> Settings:
 
 
 def _by_recover(measures: FamilyMeasures, parameters: Parameters, created: Mapping[int, float]) -> Heritage:
-    copies = [_oldest_first(group, created) for group in duplicates(measures)]
+    copies = [oldest_first(group, created) for group in duplicates(measures)]
     hidden = {copy for group in copies for copy in group[1:]}
     shown = [position for position in range(len(measures.members)) if position not in hidden]
     merged, notes = _merged(measures, shown, parameters)
@@ -149,14 +165,16 @@ def _grown(
 ) -> _Plant:
     """The tree of a cluster without merges and duplicates."""
     found = skeleton(measures, cluster)
-    prior = _prior(found.sources, found.core, created)
-    rooted = root_tree(measures, found.sources, found.core, prior, stand_in=found.stand_in)
-    directed = found.outward(rooted.root)
+    evidence = edge_scores(measures, found.sources, found.core, found.stand_in)
+    if parameters.detector:
+        evidence = with_detector(measures, evidence)
+    top = rooted(found.sources, evidence, root_prior(found.sources, found.core, created))
+    directed = found.outward(top.root)
     absent = absent_parents(found.members, directed, found.squared)
     edges = directed_edges(
-        measures, found, directed, rooted, absent, parameters.decide, parameters.decide_direction, created
+        measures, found, directed, top, absent, parameters.decide, parameters.decide_direction, created
     )
-    return _Plant(list(cluster), rooted.root, rooted.probabilities[rooted.root], edges, absent)
+    return _Plant(list(cluster), top.root, top.probabilities[top.root], edges, absent)
 
 
 def _below(
@@ -171,24 +189,10 @@ def _below(
         return []
     found = skeleton(measures, sorted(clade))
     guessed = root_tree(measures, found.sources, found.core, stand_in=found.stand_in)
-    rooted = replace(guessed, root=merge, probabilities={**dict.fromkeys(guessed.probabilities, 0.0), merge: 1.0})
+    known = replace(guessed, root=merge, probabilities={**dict.fromkeys(guessed.probabilities, 0.0), merge: 1.0})
     directed = outward(merge, found.edges)
     thresholds = parameters.decide, parameters.decide_direction
-    return directed_edges(measures, found, directed, rooted, (), *thresholds, created)
-
-
-def _oldest_first(group: Sequence[int], created: Mapping[int, float]) -> tuple[int, ...]:
-    return tuple(sorted(group, key=lambda position: (created.get(position, np.inf), position)))
-
-
-def _prior(members: Sequence[int], edges: Sequence[tuple[int, int]], created: Mapping[int, float]) -> dict[int, float]:
-    """Dates as evidence, only where they are known: a root is seldom younger than a model that it is joined to."""
-    strength = 1.0  # log-odds per neighbour; dates of upload are no dates of training
-    prior = dict.fromkeys(members, 0.0)
-    for a, b in edges:
-        for older in dates(a, b, created).values():
-            prior[b if older > 0 else a] -= strength
-    return prior
+    return directed_edges(measures, found, directed, known, (), *thresholds, created)
 
 
 def _tree(measures: FamilyMeasures, plant: _Plant) -> Tree:

@@ -13,16 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lineage.packed import fill_upper
+from lineage.packed import condensed_place, fill_upper
 
 Floats = NDArray[np.floating[Any]]
-
-
-def condensed_place(members: int, i: NDArray[np.integer[Any]], j: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Where pairs i < j of so many members stand."""
-    i, j = i.astype(np.int64), j.astype(np.int64)
-    place: NDArray[np.int64] = i * (2 * members - i - 1) // 2 + j - i - 1
-    return place
 
 
 def summed(layers: Iterable[Floats]) -> NDArray[np.float64]:

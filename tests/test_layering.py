@@ -12,7 +12,7 @@ PACKAGES = ("crawler", "lineage", "db", "migrations", "hublineage", "benchmarks"
 JOINING = {
     f"lineage.{name}"
     for name in ("measure", "blocks", "batches", "locating", "stored", "infer", "compare", "compare_licences")
-} | {"lineage.phylogeny_stored"}
+} | {"lineage.phylogeny_stored", "lineage.stored_pairs"}
 COMPUTING = {
     f"lineage.{name}"
     for name in (

@@ -223,5 +223,6 @@ def test_an_unknown_method_is_refused() -> None:
 
 
 def test_parameters_are_stored_where_they_matter() -> None:
-    assert set(Parameters().relevant()) == {"method", "threshold", "decide", "decide_direction", "merges"}
+    ours = {"method", "threshold", "decide", "decide_direction", "merges", "whole", "piece"}
+    assert set(Parameters().relevant()) == ours
     assert set(Parameters(method="mother").relevant()) == {"method", "threshold", "metric", "c", "trees"}

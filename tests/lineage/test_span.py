@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import squareform
 
+from lineage.packed import condensed_place
 from lineage.preorder import preorder
 from lineage.replacement import dense_replacements, sparse_replacements
 from lineage.skeleton import spanning_tree
 from lineage.span import dense_tree, parts, sparse_tree
-from lineage.sums import at_pairs, condensed_place, relative, square, summed
+from lineage.sums import at_pairs, relative, square, summed
 from lineage.walk import sides
 
 SEEDS = st.integers(0, 2**32 - 1)

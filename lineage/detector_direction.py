@@ -1,0 +1,53 @@
+"""What the detector says of the direction of a skeleton's edges, as one more score of each (`lineage.direction`).
+
+The detector weighs single layers, where the other scores sum up one statistic over all of them, so that both err on
+different trees. But edges of one tree err together, and much of what the detector says the other scores have said: its
+log-odds are cut off, and its weight (`lineage.direction.ASKED`) is below 1. Both were chosen on zoos of seed 1, each
+tree judged by the one run of the detector that had not seen its root (`python -m benchmarks.detector_weight`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lineage.detector import alone, spread_layers
+from lineage.detector_features import FeatureTable, comparable
+from lineage.detector_network import CLASSES, Network, network
+from lineage.family import FamilyMeasures
+
+Edge = tuple[int, int]
+Scores = dict[Edge, dict[str, float]]  # of every edge of a tree, as `lineage.direction.edge_scores` gives them
+MOST = 4.0  # log-odds of one edge
+_PARENT, _CHILD = CLASSES.index("parent"), CLASSES.index("child")
+
+
+def with_detector(measures: FamilyMeasures, evidence: Mapping[Edge, Mapping[str, float]]) -> Scores:
+    """The scores of a tree's edges, and beside them as `detector` what the detector says of each."""
+    said = detector_odds(measures, list(evidence))
+    return {edge: {**scores, "detector": said[edge]} for edge, scores in evidence.items()}
+
+
+def detector_odds(
+    measures: FamilyMeasures, edges: Sequence[Edge], by: Network | None = None, most: float = MOST
+) -> dict[Edge, float]:
+    """Of each edge (i, j), positions of members, the log-odds that i is j's parent against j i's; within ± `most`.
+
+    The two are judged alone: what their relatives say is in the tree's other edges. 0 where nothing was compared. `by`:
+    another network than the shipped one.
+    """
+    if not edges:
+        return {}
+    can = comparable(measures)
+    return {
+        (i, j): float(np.clip(_odds(measures, i, j, by or network()), -most, most)) if can[i, j] else 0.0
+        for i, j in edges
+    }
+
+
+def _odds(measures: FamilyMeasures, i: int, j: int, by: Network) -> float:
+    pair = alone(measures, min(i, j), max(i, j))
+    logits = by.logits(FeatureTable(pair).features([(0, 1)], spread_layers(pair)))[0]
+    odds = float(logits[_PARENT] - logits[_CHILD])
+    return odds if i < j else -odds

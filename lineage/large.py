@@ -1,0 +1,317 @@
+"""Trees of families that are too large to be seen whole: in pieces, with one root over all evidence of a tree.
+
+1. Duplicates are found by digests alone. Clusters and a spanning tree of each are found over sums of pairs, which are
+   passed once (lineage/forest.py).
+2. Each tree is cut into connected pieces of a few hundred members that share single members (lineage/pieces.py). All
+   measures of a piece are in memory at once, and its tree is made as that of a small family is, copies, low ranks and
+   siblings that drift alike included. Pieces' trees make the tree of the cluster.
+3. Scores of edges are summed along the whole tree, whose sides they count: there is one root, as in a small family.
+4. Edges are stated piece by piece. What lies outside of a piece hangs on the member that they share, with all of its
+   chance to hold the root, so that the direction of an edge is as sure as the whole tree makes it.
+
+What a piece cannot know: a pair across two pieces, which would replace an edge or make an angle at a member that both
+share, and a better tree than the forest where pieces meet. A cluster of no more members than a piece is one, and is
+inferred as it is in a small family. Merges are not sought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineage.absent import absent_parents
+from lineage.cluster import duplicates
+from lineage.copies import ROUNDING
+from lineage.dated import oldest_first, root_prior
+from lineage.detector_direction import with_detector
+from lineage.direction import Rooted, edge_scores, rooted
+from lineage.edges import copy_edge, directed_edges
+from lineage.family import FamilyMeasures, LayerKind
+from lineage.forest import Forest, forest
+from lineage.pieces import pieces
+from lineage.preorder import Preorder, preorder
+from lineage.skeleton import Skeleton, skeleton
+from lineage.span import parts
+from lineage.trees import Heritage, InferredEdge, Tree
+from lineage.walk import outward
+
+if TYPE_CHECKING:
+    from lineage.pair_store import PairStore
+    from lineage.recover import Parameters
+
+PIECE = 256  # members
+_KEPT = 1 << 30  # bytes of measures of pieces that are kept from making their trees to stating their edges
+
+Pair = tuple[int, int]
+
+
+def large_heritage(store: PairStore, parameters: Parameters, created: Mapping[int, float]) -> Heritage:
+    """The trees of a family by our method (`lineage.recover`), in pieces of `parameters.piece` members.
+
+    `created` (seconds, by position) is the one evidence that is not from weights.
+    """
+    family = store.family
+    copies = [oldest_first(group, created) for group in duplicates(family)]
+    hidden = {copy for group in copies for copy in group[1:]}
+    shown = [position for position in range(len(family.members)) if position not in hidden]
+    grown = _grown(store, shown, parameters, created)
+    home = {member: plant for plant in grown for member in plant.members}
+    for original, *others in copies:
+        home[original].members += others
+        home[original].edges += [copy_edge(family, original, copy, created) for copy in others]
+    note = f"a family of {len(shown)} different members, more than {parameters.whole}: inferred in pieces"
+    merges = f"merges were not sought: {len(shown)} different members, in pieces"
+    trees = sorted((_tree(family, plant) for plant in grown), key=lambda tree: tree.members)
+    groups = tuple(tuple(family.members[one] for one in group) for group in copies)
+    return Heritage(tuple(trees), groups, (note, merges) if parameters.merges else (note,))
+
+
+@dataclass
+class _Piece:
+    """A piece of a tree, by positions in the family; what is named in `found` and `scores` are places in `members`."""
+
+    members: tuple[int, ...]
+    found: Skeleton
+    scores: dict[Pair, dict[str, float]]  # of every edge of the core
+    measures: FamilyMeasures | None  # None: to be read again
+
+    def at(self, pair: Pair) -> Pair:
+        """The positions of two places."""
+        return self.members[pair[0]], self.members[pair[1]]
+
+
+@dataclass
+class _Plant:
+    """A tree while it grows, in positions."""
+
+    members: list[int]
+    root: int
+    root_confidence: float
+    edges: list[InferredEdge] = field(default_factory=list)
+    absent: list[set[int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """What the whole tree says of a piece, by places in it."""
+
+    piece: _Piece
+    rooted: Rooted  # as if all that hangs on a member were that member
+    directed: list[Pair]
+    absent: list[set[int]]
+
+
+def _grown(
+    store: PairStore, shown: Sequence[int], parameters: Parameters, created: Mapping[int, float]
+) -> list[_Plant]:
+    """The trees of members of whom no two are duplicates."""
+    family = store.family
+    found = forest(store, shown, parameters.threshold)
+    kin = _perhaps_copies(family, found)
+    clusters = _clusters(len(family.members), found, shown)
+    cut = [pieces(edges, parameters.piece, [edge for edge in edges if edge in kin]) for _, edges in clusters]
+    made = _made(store, [group for groups in cut for group in groups], parameters.detector)
+    plants: list[_Plant] = []
+    stated: list[tuple[_Plant, _Stated]] = []
+    for (members, _), groups in zip(clusters, cut, strict=True):
+        if not groups:
+            plants.append(_Plant(members, members[0], 1.0))
+            continue
+        tree = _Whole([next(made) for _ in groups], created)
+        plants.append(_Plant(members, tree.root, tree.rooted.probabilities[tree.root]))
+        stated += [(plants[-1], one) for one in tree.stated(plants[-1].absent)]
+    _state(store, stated, parameters, created)
+    return plants
+
+
+def _clusters(everyone: int, found: Forest, shown: Sequence[int]) -> list[tuple[list[int], list[Pair]]]:
+    """The members of each cluster, ascending, and its edges; ordered by their first members."""
+    label = parts(everyone, found.edges)
+    members: dict[int, list[int]] = {}
+    for position in shown:
+        members.setdefault(int(label[position]), []).append(position)
+    edges: dict[int, list[Pair]] = {one: [] for one in members}
+    for a, b in found.edges.tolist():
+        edges[int(label[a])].append((a, b))
+    return [(some, edges[one]) for one, some in members.items()]
+
+
+def _perhaps_copies(family: FamilyMeasures, found: Forest) -> set[Pair]:
+    """Edges of the forest between what may be a cast or a pruned copy and its source, which should not be parted."""
+    trunk = [at for at, layer in enumerate(family.layers) if layer.kind is LayerKind.TRUNK]
+    forms, zeros = family.form[trunk].astype(np.int64).sum(axis=0), family.zeros[trunk].sum(axis=0)
+    a, b = found.edges.T
+    near = (found.relative <= ROUNDING.max()) & ((forms[a] != forms[b]) | (zeros[a] != zeros[b]))
+    return set(map(tuple, found.edges[near].tolist()))
+
+
+def _made(store: PairStore, groups: Sequence[tuple[int, ...]], detector: bool) -> Iterator[_Piece]:
+    """The tree of each piece, with the scores of its edges."""
+    kept = 0
+    for group, measures in zip(groups, store.pieces(groups), strict=True):
+        found = skeleton(measures, range(len(group)))
+        scores = edge_scores(measures, found.sources, found.core, found.stand_in)
+        if detector:
+            scores = with_detector(measures, scores)
+        kept += _bytes(measures)
+        yield _Piece(group, found, scores, measures if kept <= _KEPT else None)
+
+
+def _bytes(measures: FamilyMeasures) -> int:
+    pairs = (measures.squared_distance, measures.slope, measures.rank, measures.equal, measures.lost)
+    return sum(one.nbytes for one in pairs if one is not None and any(one.strides))
+
+
+class _Whole:
+    """The tree that pieces make together: its root, and what it says of each of them."""
+
+    def __init__(self, own: list[_Piece], created: Mapping[int, float]) -> None:
+        self._pieces = own
+        self._scores = _joined(own)
+        sources = {piece.members[one] for piece in own for one in piece.found.sources}
+        self._sources = np.array(sorted(sources), dtype=np.intp)
+        self._weigh_sides()
+        members = self._sources.tolist()
+        self.rooted = rooted(members, self._scores, root_prior(members, list(self._scores), created))
+        self.root = self.rooted.root
+        self._tree = self._preorder(self.root)
+        likely = np.array([self.rooted.probabilities[member] for member in members])
+        self._below = self._tree.below(
+            likely[self._tree.order]
+        )  # the chance of the root to be at or below each, by place
+
+    def _places(self, positions: Sequence[int]) -> NDArray[np.intp]:
+        """Where these sources stand among all."""
+        found: NDArray[np.intp] = np.searchsorted(self._sources, positions)
+        return found
+
+    def _preorder(self, root: int) -> Preorder:
+        pairs = self._places(np.array(list(self._scores), dtype=np.intp).reshape(-1, 2).ravel().tolist()).reshape(-1, 2)
+        return preorder(len(self._sources), pairs, int(self._places([root])[0]))
+
+    def _weigh_sides(self) -> None:
+        """Count the members on both sides of each edge in the whole tree."""
+        tree, members = self._preorder(int(self._sources[0])), len(self._sources)
+        for (a, b), scores in self._scores.items():
+            one, other = tree.place[self._places([a, b])].tolist()
+            below = int(tree.size[max(one, other)])
+            side = below if one > other else members - below
+            if scores:  # not where a copy is joined to its source
+                scores["side"] = float(np.log(side / (members - side)))
+
+    def stated(self, absent: list[set[int]]) -> list[_Stated]:
+        """What the tree says of its pieces, from the root downwards; adds groups that lack a parent to `absent`."""
+        places = [
+            self._tree.place[self._places([piece.members[one] for one in piece.found.sources])]
+            for piece in self._pieces
+        ]
+        parents: dict[int, int] = {}
+        found = []
+        for at in sorted(range(len(places)), key=lambda one: int(places[one].min())):
+            piece = self._pieces[at]
+            own = self._in(piece, dict(zip(piece.found.sources, places[at].tolist(), strict=True)))
+            directed = piece.found.outward(own.root)
+            groups = absent_parents(piece.found.members, directed, piece.found.squared)
+            for parent, child in map(piece.at, directed):
+                parents.setdefault(child, parent)
+            here = [
+                group
+                for group in map(set, groups)
+                if self._is_absent(piece, own.root, directed, group, parents, absent)
+            ]
+            found.append(_Stated(piece, own, directed, here))
+        return found
+
+    def _in(self, piece: _Piece, place: Mapping[int, int]) -> Rooted:
+        """The root as a piece sees it, whose sources stand at these places of the whole tree."""
+        top = min(place, key=place.__getitem__)
+        mass = {one: float(self._below[at]) for one, at in place.items()} | {top: 1.0}
+        for parent, child in outward(top, piece.found.core):
+            mass[parent] -= float(self._below[place[child]])
+        scores = {pair: self._scores.get(piece.at(pair), own) for pair, own in piece.scores.items()}
+        return Rooted(top, {one: max(value, 0.0) for one, value in mass.items()}, scores)
+
+    def _is_absent(
+        self,
+        piece: _Piece,
+        top: int,
+        directed: Sequence[Pair],
+        group: set[int],
+        parents: Mapping[int, int],
+        absent: list[set[int]],
+    ) -> bool:
+        """Whether the common parent of a group is missing, and if so add the group to `absent`.
+
+        The way from a centre to its parent leads through the missing one too; the parent of a centre that two pieces
+        share lies in the other.
+        """
+        members, shared = {piece.members[one] for one in group}, piece.members[top]
+        centred = top in group and all(parent == top for parent, child in directed if child in group)
+        if centred:
+            needed = {shared} if shared == self.root else {shared, parents.get(shared, -1)}
+            wider = next((known for known in absent if needed <= known), None)
+            if wider is not None:
+                wider |= members
+                return True
+            if shared != self.root:
+                return False
+        absent.append(members)
+        return True
+
+
+def _joined(own: Sequence[_Piece]) -> dict[Pair, dict[str, float]]:
+    """The edges of the tree that pieces make, by positions, and their scores.
+
+    Pieces that share more than one member may join the same two twice: the first way counts. A copy that is none to a
+    piece without its source is joined to that, with no scores, as to which of the two is the parent says nothing.
+    """
+    first: dict[int, int] = {}
+
+    def top(one: int) -> int:
+        while first.setdefault(one, one) != one:
+            first[one] = first[first[one]]
+            one = first[one]
+        return one
+
+    found: dict[Pair, dict[str, float]] = {}
+    edges = [(piece.at(pair), dict(scores)) for piece in own for pair, scores in piece.scores.items()]
+    sources = {piece.members[one] for piece in own for one in piece.found.sources}
+    copies = [piece.at((source, copy)) for piece in own for copy, source in piece.found.copies.source.items()]
+    edges += [(pair, {}) for pair in copies if pair[1] in sources]
+    for (a, b), scores in edges:
+        one, other = top(a), top(b)
+        if one != other:
+            first[other] = one
+            found[a, b] = scores
+    return found
+
+
+def _state(
+    store: PairStore, stated: Sequence[tuple[_Plant, _Stated]], parameters: Parameters, created: Mapping[int, float]
+) -> None:
+    """State the edges of all pieces; a child that two pieces have a parent for keeps that nearest to the root."""
+    again = store.pieces([one.piece.members for _, one in stated if one.piece.measures is None])
+    known: set[int] = set()
+    for plant, one in stated:
+        measures = one.piece.measures if one.piece.measures is not None else next(again)
+        one.piece.measures = None
+        dated = {place: created[member] for place, member in enumerate(one.piece.members) if member in created}
+        decide = parameters.decide, parameters.decide_direction
+        edges = directed_edges(
+            measures, one.piece.found, one.directed, one.rooted, [tuple(group) for group in one.absent], *decide, dated
+        )
+        plant.edges += [edge for edge in edges if edge.child not in known]
+        known.update(edge.child for edge in edges)
+
+
+def _tree(family: FamilyMeasures, plant: _Plant) -> Tree:
+    def ids(positions: Iterable[int]) -> tuple[int, ...]:
+        return tuple(family.members[position] for position in sorted(positions))
+
+    edges = tuple(sorted(plant.edges, key=lambda edge: (edge.parent, edge.child)))
+    absent = tuple(sorted(ids(group) for group in plant.absent))
+    return Tree(ids(plant.members), family.members[plant.root], plant.root_confidence, edges, absent)
