@@ -2,6 +2,7 @@
 
     python -m benchmarks.phylogeny --grow mlp mlp-wide resnet --seeds 2 --zoos /tmp/zoos   the published set-up, small
     python -m benchmarks.phylogeny ZOO ... --keep /tmp/measures --write                    any zoos, into BENCHMARKS.md
+    python -m benchmarks.real_ani --wheel FILE --zoo /tmp/zoos/ani                         real networks, as a zoo
 
 The published set-up is fully connected and convolutional parents and children on small image tasks, with several
 optimisers and learning rates, here two generations deep. A pair is parent and child, or any ancestor and descendant
@@ -23,6 +24,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.families import machine
+from benchmarks.recovery import commit
 from benchmarks.recovery_methods import OTHERS
 from benchmarks.recovery_zoos import Zoo, grown, open_zoo, truth_of
 from benchmarks.zoo.splits import SPLITS
@@ -141,6 +143,7 @@ def scored(zoo: Zoo, families: Sequence[Sketched]) -> dict[str, tuple[Counted, C
         answers[name] = frozenset(edge.pair for edge in OTHERS[name](plain, truth).edges)
     answers["detector"] = given(families, Parameters(method="detector"))
     answers["recover"] = given(families, Parameters())
+    answers["recover with the detector"] = given(families, Parameters(detector=True))
     return {name: (counted(one, true), counted(closure(one), closure(true))) for name, one in answers.items()}
 
 
@@ -209,7 +212,13 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n".join(lines))
     if asked.write:
         names = ", ".join(zoo.name for zoo in zoos)
-        text = "\n".join([f"`python -m benchmarks.phylogeny ZOO ... --write` on {names}, {machine()}.", "", *lines])
+        text = "\n".join(
+            [
+                f"`python -m benchmarks.phylogeny ZOO ... --write` on {names}, commit {commit()}, {machine()}.",
+                "",
+                *lines,
+            ]
+        )
         PAGE.write_text(between_markers(PAGE.read_text(), text))
     return 0
 

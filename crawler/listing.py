@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -167,7 +168,7 @@ def ahead(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Res
     pool = ThreadPoolExecutor(1, thread_name_prefix="listing")
 
     def following() -> Future[Result | None]:
-        return pool.submit(lambda: next(map(work, items), None))
+        return pool.submit(copy_context().run, lambda: next(map(work, items), None))
 
     try:
         result = following()

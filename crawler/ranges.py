@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from urllib.parse import urljoin, urlsplit
 
@@ -111,7 +112,7 @@ class RangeReader(ByParts):
         return [job.failed.get(number) for number in range(len(parts))]
 
     def _bring_all(self, requests: Sequence[Request], job: _Job) -> None:
-        futures = [self._pool.submit(self._bring, request, job) for request in requests]
+        futures = [self._pool.submit(copy_context().run, self._bring, request, job) for request in requests]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
     from db.errors import Failure
 
+log = logging.getLogger(__name__)
+
 
 def record(
     session: Session, failure: Failure, *, stage: str, repository_id: int, revision_id: int | None = None
 ) -> None:
     """Store a failure; the same one again counts as another attempt."""
+    about = {"stage": stage, "model": failure.model, "file": failure.file, "tensor": failure.tensor}
+    said = {name: value for name, value in about.items() if value}
+    log.info("%s: %s", type(failure).__name__, failure.reason, extra=said)
     statement = insert(FailureRow).values(
         repository_id=repository_id,
         revision_id=revision_id,

@@ -221,8 +221,8 @@ def store_layer(session: Session, batch_id: int, layer_id: int, columns: Mapping
 
 
 @dataclass(frozen=True)
-class LayerRow:
-    """What inference needs of one layer of one batch; the columns are those of `layer_measures`."""
+class SingleRow:
+    """What one batch knows of single members, of one layer; the columns are those of `layer_measures`."""
 
     batch_id: int
     layer_id: int
@@ -234,13 +234,24 @@ class LayerRow:
     digest: list[bytes]
     outliers: list[int]
     form: list[int]
-    squared_distance: bytes
-    lost: bytes
-    lost_of: bytes
-    equal: bytes
-    slope: bytes
-    rank: bytes
-    sketch: bytes
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """What one batch knows of pairs, of one layer; a column that was not asked for is empty."""
+
+    squared_distance: bytes = b""
+    lost: bytes = b""
+    lost_of: bytes = b""
+    equal: bytes = b""
+    slope: bytes = b""
+    rank: bytes = b""
+    sketch: bytes = b""
+
+
+@dataclass(frozen=True)
+class LayerRow(PairRow, SingleRow):
+    """What inference needs of one layer of one batch."""
 
 
 def family_layers(session: Session, family_id: int) -> list[FamilyLayer]:
@@ -260,12 +271,8 @@ def stored_layers(session: Session, family_id: int, metric_version: int) -> set[
     )
 
 
-def load_layers(session: Session, family_id: int, metric_version: int) -> Iterator[LayerRow]:
-    """Every stored layer of every finished batch of a family, by batch and layer, one after another.
-
-    Gigabytes may come: each row is asked for by itself, and in the driver's binary format, as bytes would come as
-    twice as much text.
-    """
+def layer_places(session: Session, family_id: int, metric_version: int) -> list[tuple[int, int]]:
+    """Batch and layer of all that finished batches of a family have stored, by batch and layer."""
     query = (
         select(LayerMeasures.batch_id, LayerMeasures.layer_id)
         .join(MeasureBatch, MeasureBatch.id == LayerMeasures.batch_id)
@@ -277,14 +284,39 @@ def load_layers(session: Session, family_id: int, metric_version: int) -> Iterat
         )
         .order_by(LayerMeasures.batch_id, FamilyLayer.position)
     )
-    places = session.execute(query).all()
+    return [(batch, layer) for batch, layer in session.execute(query)]
+
+
+def layer_columns(session: Session, place: tuple[int, int], columns: Sequence[str]) -> tuple[Any, ...]:
+    """Some columns of `layer_measures` of one batch and layer.
+
+    Gigabytes may come: in the driver's binary format, as bytes would come as twice as much text.
+    """
     driver = session.connection().connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  # the only driver there is
-    columns = ", ".join(f'"{field.name}"' for field in fields(LayerRow))
-    wanted = f"SELECT {columns} FROM layer_measures WHERE batch_id = %s AND layer_id = %s"  # noqa: S608  # field names
-    for batch, layer in places:
-        (row,) = driver.execute(wanted.encode(), (batch, layer), binary=True).fetchall()
-        yield LayerRow(*row)
+    names = ", ".join(f'"{LayerMeasures.__table__.c[name].name}"' for name in columns)
+    wanted = f"SELECT {names} FROM layer_measures WHERE batch_id = %s AND layer_id = %s"  # noqa: S608  # columns
+    (row,) = driver.execute(wanted.encode(), place, binary=True).fetchall()
+    return tuple(row)
+
+
+def load_layers(session: Session, family_id: int, metric_version: int) -> Iterator[LayerRow]:
+    """Every stored layer of every finished batch of a family, by batch and layer, one after another."""
+    columns = [field.name for field in fields(LayerRow)]
+    for place in layer_places(session, family_id, metric_version):
+        yield LayerRow(**dict(zip(columns, layer_columns(session, place, columns), strict=True)))
+
+
+def load_singles(session: Session, family_id: int, metric_version: int) -> Iterator[SingleRow]:
+    """The same, without pairs."""
+    columns = [field.name for field in fields(SingleRow)]
+    for place in layer_places(session, family_id, metric_version):
+        yield SingleRow(*layer_columns(session, place, columns))
+
+
+def load_pairs(session: Session, place: tuple[int, int], columns: Sequence[str]) -> PairRow:
+    """Columns of pairs of one batch and layer."""
+    return PairRow(**dict(zip(columns, layer_columns(session, place, columns), strict=True)))
 
 
 def load_sketches(

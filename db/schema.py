@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,9 @@ def version(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def newest() -> str:
-    """The newest version that this code knows."""
+    """The newest version that this code knows: as it was when the process began, whatever is installed over it."""
     head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     assert head is not None  # noqa: S101  # there is at least one migration
     return head

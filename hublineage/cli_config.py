@@ -1,32 +1,17 @@
-"""The command `hublineage config`, and the option --config of all commands."""
+"""The command `hublineage config`."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.table import Table
 
 from hublineage.context import console, print_json
 from hublineage.logs import masked
 from hublineage.options import DataDir, Json
 from hublineage.origins import Setting, in_force
-from hublineage.settings_file import chosen_file, default_file, say_file
-
-
-def main(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The settings file; by default that of HUBLINEAGE_CONFIG, else config.toml in the user's "
-            "configuration folder (`hublineage config` prints which)."
-        ),
-    ] = None,
-) -> None:
-    """Which model was a model trained from? Lineage of Hugging Face Hub models, inferred from their weights."""
-    say_file(config)
+from hublineage.settings_file import chosen_file, default_file
 
 
 def config(data_dir: DataDir = None, as_json: Json = False) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from crawler.folder import FolderSource
 from crawler.source import Query
+from db.engine import transaction
 from db.errors import NothingToDo, UsageError
-from hublineage import job
+from db.models import SourceRow
 from hublineage.database import database
 from hublineage.settings import Settings, read_settings
 
@@ -52,9 +53,15 @@ def source_name(folder: Path | None, endpoint: str | None, query: Query, *, whol
     return (endpoint or read_settings().endpoint).rstrip("/")
 
 
+def known_sources(engine: Engine) -> dict[str, int]:
+    """The sources of the catalogue and their ids."""
+    with transaction(engine) as session:
+        return {row.name: row.id for row in session.scalars(select(SourceRow))}
+
+
 def crawled_sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[str, int]]:
     """Names and ids of the sources that were crawled: of the one that is named, or of all of them."""
-    known = job.known_sources(engine)
+    known = known_sources(engine)
     if folder is not None or endpoint is not None:
         name = source_name(folder, endpoint, Query(limit=1))
         if name not in known:

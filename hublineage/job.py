@@ -6,14 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
-from sqlalchemy import select
 
 from crawler import pipeline
 from crawler.source import Query, Source
 from db import measurements
 from db.engine import transaction
 from db.errors import UsageError
-from db.models import SourceRow
 from lineage.arborescence import NoArborescence
 from lineage.compare import compare
 from lineage.infer import infer_family, is_measured
@@ -37,12 +35,6 @@ class Job:
     options: Options = field(default_factory=Options)
     parameters: Parameters = field(default_factory=Parameters)
     weights_only: bool = False
-
-
-def known_sources(engine: Engine) -> dict[str, int]:
-    """The sources of the catalogue and their ids."""
-    with transaction(engine) as session:
-        return {row.name: row.id for row in session.scalars(select(SourceRow))}
 
 
 def choose_device(wanted: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from structlog.typing import Processor
 
-Format = Literal["human", "json"]
+Format = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 
 _HIDDEN = "***"
@@ -53,7 +53,7 @@ def about(**what: Any) -> AbstractContextManager[None]:
 
 
 def configure(
-    form: Format = "human", level: str = "info", *, stream: TextIO | None = None, secrets: Sequence[str] = ()
+    form: Format = "text", level: str = "info", *, stream: TextIO | None = None, secrets: Sequence[str] = ()
 ) -> None:
     """Send all logs to a stream, stderr by default; calling it again changes that. Raises ValueError for other levels.
 

@@ -1,52 +1,47 @@
-"""Figures of a worker for Prometheus, and whether it is well: /metrics and /healthz on one port.
+"""Figures of a worker or scheduler for Prometheus.
 
-What this process does is counted here: requests, bytes, seconds per stage, failures by reason. What all workers share
-(queues, quotas, failures that are open) is asked of the database at each scrape, so every worker tells the same of it.
+What this process does is counted here: requests, bytes, seconds per stage, ends of jobs, failures by reason. What all
+processes share (queues, workers, quotas, failures that are open) is asked of the database at each scrape, so every
+process tells the same of it.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from db import schema
 from db.quotas import UNLIMITED, status_rows
+from hublineage.jobs import kinds, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from crawler.observed import Exchange
 
-LONGEST_SILENCE = 60.0  # seconds: a worker tells that it lives every ten
+Outcome = Literal["succeeded", "failed", "again", "rate limited", "given back", "cancelled"]
+"""How a try of a job ended: `again` after a passing error, `given back` where a worker stops or the job is put off."""
+
 _PATIENCE = 2  # seconds for the database: a scrape must not wait for a server that is gone
 _REQUEST_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 120)
 _STAGE_SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3600)
 
-_QUEUES = """
-    SELECT queue_name, status::text, count(*)
-    FROM procrastinate_jobs WHERE status IN ('todo', 'doing', 'failed') GROUP BY 1, 2 ORDER BY 1, 2
-"""
-_FAILURES = "SELECT stage, kind, count(*) FROM failures WHERE resolved_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2"
-_SILENCE = "SELECT extract(epoch FROM clock_timestamp() - last_heartbeat) FROM procrastinate_workers WHERE id = :id"
-_HAS_QUEUE = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL"
+_FAILURES = text("SELECT stage, kind, count(*) FROM failures WHERE resolved_at IS NULL GROUP BY 1, 2 ORDER BY 1, 2")
 
 
 class Metrics:
     """What one process counts. Safe for threads; `engine`: whose database is asked at each scrape, None: none."""
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, *, stalled_after: float = 60.0) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "hublineage_requests", "Requests by bucket of the Hub's quota and status.", ["bucket", "status"],
@@ -60,15 +55,23 @@ class Metrics:
             "hublineage_received_bytes", "Bytes of replies' bodies.", ["bucket"], registry=self.registry
         )
         self._stages = Histogram(
-            "hublineage_stage_seconds", "Seconds of a stage's tasks.", ["stage"], buckets=_STAGE_SECONDS,
+            "hublineage_stage_seconds", "Seconds of one try of a stage's jobs.", ["stage"], buckets=_STAGE_SECONDS,
             registry=self.registry,
         )  # fmt: skip
+        self._jobs = Counter(
+            "hublineage_stage_jobs", "Tries of jobs, by how they ended.", ["stage", "outcome"], registry=self.registry
+        )
         self._failed = Counter(
-            "hublineage_stage_failures", "Tasks that failed, by stage and class of the error.", ["stage", "reason"],
+            "hublineage_stage_failures", "Errors that ended a try, passing ones too, by class.", ["stage", "reason"],
             registry=self.registry,
         )  # fmt: skip
+        known = {"version": version("hublineage"), "schema": schema.newest()}
+        Info("hublineage_build", "The program, and the database's schema that it knows.", registry=self.registry).info(
+            known
+        )
+        ProcessCollector(registry=self.registry)
         if engine is not None:
-            self.registry.register(SharedFigures(engine))
+            self.registry.register(SharedFigures(engine, stalled_after))
 
     def request(self, exchange: Exchange) -> None:
         """Count one request: a crawler's observer (crawler.observed.Observe)."""
@@ -79,22 +82,29 @@ class Metrics:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a block of work, and count the error that it ends with by its class."""
+        """Time a block of work, however it ends."""
         begun = time.monotonic()
         try:
             yield
-        except Exception as error:
-            self._failed.labels(name, type(error).__name__).inc()
-            raise
         finally:
             self._stages.labels(name).observe(time.monotonic() - begun)
 
+    def ended(self, stage: str, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Count how a try of a job ended, and the error where that is what ended it."""
+        self._jobs.labels(stage, outcome).inc()
+        if error is not None and outcome in {"failed", "again"}:
+            self._failed.labels(stage, type(error).__name__).inc()
+
 
 class SharedFigures(Collector):
-    """Queues, quotas and open failures, as the database holds them; without an answer only that there is none."""
+    """Queues, workers, quotas and open failures, as the database holds them; without an answer only that there is none.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = _impatient(engine)
+    `stalled_after`: seconds without a heartbeat after which a worker counts as gone.
+    """
+
+    def __init__(self, engine: Engine, stalled_after: float) -> None:
+        self._engine = impatient(engine)
+        self._stalled_after = stalled_after
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """Nothing: else registering it would ask the database."""
@@ -102,7 +112,7 @@ class SharedFigures(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Gauges, as Prometheus wants them."""
-        up = GaugeMetricFamily("hublineage_database_up", "Whether the database answers.")
+        up = GaugeMetricFamily("hublineage_database_up", "Whether the database answers, within seconds.")
         try:
             found = list(self._asked())
         except DBAPIError:
@@ -111,90 +121,29 @@ class SharedFigures(Collector):
         yield from (up, *found)
 
     def _asked(self) -> Iterator[GaugeMetricFamily]:
-        depth = GaugeMetricFamily("hublineage_queue_jobs", "Jobs by queue and status.", labels=["queue", "status"])
+        depth = GaugeMetricFamily("hublineage_queue_jobs", "Jobs by queue and state.", labels=["queue", "state"])
+        overdue = GaugeMetricFamily(
+            "hublineage_queue_overdue_seconds", "How long the longest has waited that is due.", labels=["queue"]
+        )
+        workers = GaugeMetricFamily("hublineage_workers", "Workers whose heart beats.")
         left = GaugeMetricFamily("hublineage_quota_left", "Requests left of our share.", labels=["endpoint", "bucket"])
         failures = GaugeMetricFamily("hublineage_failures", "Failures not overcome.", labels=["stage", "reason"])
         with Session(self._engine) as session:
-            if session.scalar(text(_HAS_QUEUE)):
-                for queue, status, count in session.execute(text(_QUEUES)):
-                    depth.add_metric([queue, status], count)
+            for one in listing.depths(session, kinds.QUEUES):
+                for state, count in one.counts.items():
+                    depth.add_metric([one.queue, state], count)
+                overdue.add_metric([one.queue], one.overdue)
+            workers.add_metric([], listing.workers(session, stalled_after=self._stalled_after))
             for row in status_rows(session):
                 if row.quota < UNLIMITED:
                     free = min(row.allowed - row.used, row.allowed if row.remaining is None else row.remaining)
                     left.add_metric([row.endpoint, row.bucket], max(free, 0) if row.blocked_s <= 0 else 0)
-            for stage, kind, count in session.execute(text(_FAILURES)):
+            for stage, kind, count in session.execute(_FAILURES):
                 failures.add_metric([stage, kind], count)
-        yield from (depth, left, failures)
+        yield from (depth, overdue, workers, left, failures)
 
 
-@dataclass(frozen=True)
-class Health:
-    """`silence_s`: seconds since the worker's last heartbeat, by the database's clock; None: it has none yet."""
-
-    database: bool
-    queue: bool
-    silence_s: float | None
-
-    @property
-    def well(self) -> bool:
-        """Whether all is as it must be."""
-        return self.database and self.queue and self.silence_s is not None and self.silence_s <= LONGEST_SILENCE
-
-
-class HealthCheck:
-    """Asks how a worker is. `worker`: its number in the queue's table; `alive`: whether its loop still runs."""
-
-    def __init__(self, engine: Engine, worker: Callable[[], int | None], alive: Callable[[], bool]) -> None:
-        self._engine = _impatient(engine)
-        self._worker = worker
-        self._alive = alive
-
-    def __call__(self) -> Health:
-        """How it is now, within seconds, whatever the database does."""
-        try:
-            with self._engine.connect() as connection:
-                known = connection.scalar(text(_HAS_QUEUE)) and self._worker() is not None
-                found = connection.scalar(text(_SILENCE), {"id": self._worker()}) if known else None
-        except DBAPIError:
-            return Health(False, self._alive(), None)
-        return Health(True, self._alive(), None if found is None else float(found))
-
-
-@contextmanager
-def serving(metrics: Metrics, health: Callable[[], Health], port: int, host: str = "0.0.0.0") -> Iterator[int]:  # noqa: S104  # Prometheus asks from elsewhere
-    """Serve both pages while the block runs; the port, chosen where 0 was asked. Raises OSError where it is taken."""
-    figures = make_wsgi_app(metrics.registry)
-
-    def answer(environ: dict[str, Any], start: Any) -> Any:
-        path = environ.get("PATH_INFO")
-        if path == "/metrics":
-            return figures(environ, start)
-        found = health() if path == "/healthz" else None
-        status = "404 Not Found" if found is None else "200 OK" if found.well else "503 Service Unavailable"
-        start(status, [("Content-Type", "application/json")])
-        return [json.dumps({} if found is None else {"well": found.well, **asdict(found)}).encode()]
-
-    server = make_server(host, port, answer, _Server, _Quiet)
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
-    try:
-        yield int(server.server_port)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as its parent names it
-        """Scrapes are no news."""
-
-
-def _impatient(engine: Engine) -> Engine:
+def impatient(engine: Engine) -> Engine:
     """The same database, by connections of its own that give up after seconds."""
     options = f"-c timezone=UTC -c statement_timeout={_PATIENCE}s"
     return create_engine(

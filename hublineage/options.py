@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-from lineage.initialisation import Scheme
-from lineage.mother import Metric
-from lineage.partition import Clustering
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 DataDir = Annotated[
@@ -37,17 +33,31 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again wha
 Method = Annotated[
     str, typer.Option(help="recover (ours), mother (the paper's), phylogeny (without learning) or detector (learnt).")
 ]
-MetricOption = Annotated[Metric, typer.Option(help="The distance of the paper's method.")]
+# The names of lineage.mother.Metric, lineage.partition.Clustering and lineage.initialisation.Scheme, as a test holds:
+# to import these takes seconds, and help needs their names alone.
+MetricName = Literal["fine-tune", "low-rank"]
+ClusteringName = Literal["kmeans", "agglomerative", "dbscan", "spectral", "order"]
+SchemeName = Literal[
+    "architecture", "kaiming", "kaiming-normal", "xavier", "xavier-normal", "truncated", "fitted", "centroid"
+]
+MetricOption = Annotated[MetricName, typer.Option(help="The distance of the paper's method.")]
 Trees = Annotated[int | None, typer.Option(min=1, help="The number of trees per family, for mother and phylogeny.")]
 ClusteringOption = Annotated[
-    Clustering | None,
+    ClusteringName | None,
     typer.Option("--clustering", help="How phylogeny groups models and generations; kmeans by default."),
 ]
 Initialisation = Annotated[
-    Scheme | None,
+    SchemeName | None,
     typer.Option(
         help="From where phylogeny measures how far a model was trained; by default as its architecture's libraries "
         "begin. docs/phylogeny.md explains them."
+    ),
+]
+Detector = Annotated[
+    bool,
+    typer.Option(
+        "--detector",
+        help="Let recover ask the learned detector for the direction of each edge, besides its own evidence.",
     ),
 ]
 Decide = Annotated[

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from db.errors import UsageError
 from hublineage.job import choose_device
 from hublineage.settings import parse_memory, parse_size
-from lineage.initialisation import Scheme
 from lineage.measure import Options
 from lineage.mother import Metric
 from lineage.partition import Clustering
@@ -37,35 +36,40 @@ def measuring(settings: Settings, *, retry_failed: bool = False) -> Options:
 
 def parameters(
     method: str,
-    metric: Metric,
+    metric: str,
     trees: int | None,
     decide: float | None,
     decide_direction: float | None,
-    clustering: Clustering | None = None,
-    initialisation: Scheme | None = None,
+    clustering: str | None = None,
+    initialisation: str | None = None,
+    *,
+    detector: bool = False,
 ) -> Parameters:
     """Raises UsageError for an unknown method, and for an option that the method does not know."""
     if method not in METHODS:
         raise UsageError(f"--method {method}: expected recover, mother, phylogeny or detector")
-    if method == "recover" and (trees is not None or metric is not Metric.FINE_TUNE):
+    if method == "recover" and (trees is not None or metric != Metric.FINE_TUNE):
         raise UsageError("--trees and --metric steer the paper's method: add --method mother")
-    if method == "detector" and (trees is not None or metric is not Metric.FINE_TUNE):
+    if method == "detector" and (trees is not None or metric != Metric.FINE_TUNE):
         raise UsageError("--trees and --metric steer other methods: the detector finds the number of trees by itself")
-    if method == "phylogeny" and metric is not Metric.FINE_TUNE:
+    if method == "phylogeny" and metric != Metric.FINE_TUNE:
         raise UsageError("--metric steers the paper's method: add --method mother")
     if method != "phylogeny" and (clustering is not None or initialisation is not None):
         raise UsageError("--clustering and --initialisation steer the learning-free detectors: add --method phylogeny")
-    if clustering is Clustering.DBSCAN and trees is not None:
+    if detector and method != "recover":
+        raise UsageError("--detector lends recover the detector's evidence; --method detector asks it alone")
+    if clustering == Clustering.DBSCAN and trees is not None:
         raise UsageError(
             "--trees: DBSCAN finds the number of groups by itself; leave it out or take another clustering"
         )
     if method == "mother" and (decide is not None or decide_direction is not None):
         raise UsageError("--decide and --decide-direction need probabilities, which the paper's method does not give")
-    usual = Parameters(method=method, metric=metric.value, trees=trees)
+    usual = Parameters(method=method, metric=metric, trees=trees)
     return replace(
         usual,
-        clustering=usual.clustering if clustering is None else clustering.value,
-        initialisation=usual.initialisation if initialisation is None else initialisation.value,
+        clustering=usual.clustering if clustering is None else clustering,
+        initialisation=usual.initialisation if initialisation is None else initialisation,
+        detector=detector,
         decide=usual.decide if decide is None else decide,
         decide_direction=usual.decide_direction if decide_direction is None else decide_direction,
     )

@@ -103,6 +103,7 @@ class Inference(_Section):
     method: Literal["recover", "mother", "phylogeny", "detector"] = "recover"
     trees: int | None = Field(default=None, ge=1)
     metric: str = "fine-tune"
+    detector: bool = False  # whether recover asks the learned detector for directions
     decide: float | None = Field(default=None, ge=0, le=1)
     decide_direction: float | None = Field(default=None, ge=0, le=1)
     weights_only: bool = False
@@ -133,9 +134,9 @@ class Settings(BaseSettings):
     cache_size: str = "50GiB"
     exact_members: int = Field(default=256, ge=2)  # of a family whose pairs are all measured exactly
     exact_neighbours: int = Field(default=16, ge=1)  # of a new member of a larger one
-    log_format: Literal["human", "json"] = "human"
+    log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    metrics_port: int | None = Field(default=None, ge=0, le=65535)  # where a worker tells Prometheus how it is
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)  # of a worker for Prometheus and health checks
     infer: Inference = Inference()
     schedule: Schedule = Schedule()
     queue: QueueSettings = QueueSettings()

@@ -6,13 +6,14 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import platformdirs
-from pydantic import BaseModel
-from rapidfuzz import process
 
 from db.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 VARIABLE = "HUBLINEAGE_CONFIG"
 _NEAR = 60.0  # per cent of likeness from which on a key is suggested
@@ -52,6 +53,8 @@ def read_file(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
     for place, key, known in _unknown(found, model, ""):
+        from rapidfuzz import process  # noqa: PLC0415  # only where an error asks for it
+
         close = process.extractOne(key, known, score_cutoff=_NEAR)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
         raise UsageError(f"{path}: nobody reads {place}{key!r}; {hint}")
@@ -76,6 +79,8 @@ def _unknown(found: Mapping[str, Any], model: type[BaseModel], place: str) -> It
 
 def _section(annotation: Any) -> type[BaseModel] | None:
     """The model of a table, or of each of a list of tables."""
+    from pydantic import BaseModel  # noqa: PLC0415  # every command reads --config, and help needs no more
+
     for kind in (annotation, *get_args(annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind

@@ -10,6 +10,7 @@ from crawler.budget import shared_budget
 from crawler.cache import CachedSource
 from crawler.folder import FolderSource
 from crawler.hub import HubSource, token_for
+from crawler.observed import unobserved
 from db import catalogue
 from db.engine import transaction
 from db.errors import UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from crawler.budget import OnWait
+    from crawler.observed import Observe
     from crawler.retry import Policy
     from crawler.source import Source
     from hublineage.progress import Reporter
@@ -33,11 +35,12 @@ def open_source(
     *,
     on_wait: OnWait | None = None,
     policy: Policy | None = None,
+    observe: Observe = unobserved,
 ) -> Source:
     """The source of a name, as the catalogue stores it: a Hub's address or a folder's file: address.
 
     Workers on one database share the Hub's quota; `on_wait` is told of waits for it, and may raise, in place of the
-    report. Raises UsageError for other names.
+    report; `observe` of each request that leaves. Raises UsageError for other names.
     """
     parts = urlsplit(name)
     if parts.scheme == "file":
@@ -50,7 +53,7 @@ def open_source(
 
     token = token_for(name)
     budget = shared_budget(engine, name, token, share=settings.quota_share, on_wait=on_wait or waiting)
-    hub = HubSource(name, token, budget=budget, policy=policy)
+    hub = HubSource(name, token, budget=budget, policy=policy, observe=observe)
     if settings.cache is None:
         return hub
     try:

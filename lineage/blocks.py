@@ -225,7 +225,7 @@ def _measure_one(
             if member.revision_id in reader.lost:
                 continue
             failure = reader.failed.get(index) or TensorUnusable(
-                found.unusable[index], file=tensors[index].file, tensor=tensors[index].name
+                found.unusable[index], model=member.name, file=tensors[index].file, tensor=tensors[index].name
             )
             failures.record(
                 session,

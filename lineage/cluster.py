@@ -125,7 +125,7 @@ def _kindred_layers(
             squared, both_norms = squared - forgiven[pairs], both_norms - forgiven[pairs]
         near = squared < related**2 * both_norms
         near |= squared == 0
-        both = has[layer][pairs[0]] & has[layer][pairs[1]]
+        both = has[layer][pairs[0]] & has[layer][pairs[1]] & ~np.isnan(squared)  # of those that were measured
         kindred[layer] = near[both].sum() >= max(1, share * both.sum())
     return kindred
 

@@ -147,7 +147,7 @@ def _weighed(
     """
     distance = np.zeros((len(family), len(chosen)))
     slack, misses = np.zeros_like(distance), np.zeros_like(distance)
-    sparse = np.zeros(len(chosen), dtype=bool)
+    sparse, missing = np.zeros(len(chosen), dtype=bool), np.zeros(distance.shape, dtype=bool)
     told = [at for at, layer in enumerate(measures.layers) if layer.kind in (LayerKind.TRUNK, LayerKind.VECTOR)]
     for layer in told:
         squared = measures.squared_distance[layer][np.ix_(family, chosen)]
@@ -158,13 +158,18 @@ def _weighed(
             rounding = LOST_ROUNDING * lost[family[0], chosen]
             misses += lost[np.ix_(chosen, family)].T
             sparse |= measures.zeros[layer, chosen] > 0
-        if np.isnan(squared[:, measures.count[layer, chosen] > 0]).any():
+        if (measures.count[layer, family] == 0).any():
             continue
+        missing |= np.isnan(squared) & (measures.count[layer, chosen] > 0)
         squared = np.nan_to_num(squared)
         norm = float(measures.squared_norm[layer, family[0]])
         weight = measures.layers[layer].size / np.maximum(squared[0], max(_EVEN * norm, 1e-300))
         distance += squared * weight
         slack += 2 * rounding * weight
+    # Whom another was not measured against it is not joined to, unless it was measured against none of them.
+    few = missing.any(axis=0)
+    distance[:, few] = np.where(missing & ~missing.all(axis=0), np.inf, 0.0)[:, few]
+    slack[:, few] = 0.0
     return distance, slack, (misses == 0) & sparse
 
 

@@ -75,6 +75,7 @@ def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
     squared = measured.squared
     at_parent, at_top = cosine(squared, i, h, j), cosine(squared, h, i, j)
     pairs = _sibling_pairs(parent)
+    pairs = pairs[np.isfinite(squared[pairs[:, 1], pairs[:, 2]])]  # of those that were measured
     siblings = cosine(squared, *pairs.T)
     above = np.bincount(pairs[:, 0], weights=siblings, minlength=len(squared))
     number = np.bincount(pairs[:, 0], minlength=len(squared))

@@ -11,6 +11,7 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -194,7 +195,7 @@ class LayerStream:
                     turn = waiting[0]
                     work = plan(None if planned else turn.block)
                     planned = True
-                    working.append((self._workers.submit(turn.run, work), waiting.popleft().buffer))
+                    working.append((self._workers.submit(copy_context().run, turn.run, work), waiting.popleft().buffer))
                     continue
                 if not working:
                     break
@@ -229,7 +230,9 @@ class LayerStream:
             self.steps.pop(member, None)
             self.refused.pop(member, None)
         scaled = [(member, tensor) for member, tensor in zip(members, tensors, strict=True) if tensor.scale is not None]
-        for (member, _), found in zip(scaled, self._readers.map(lambda one: self._scales(*one), scaled), strict=True):
+        asked = [self._readers.submit(copy_context().run, self._scales, member, tensor) for member, tensor in scaled]
+        for (member, _), answer in zip(scaled, asked, strict=True):
+            found = answer.result()
             if isinstance(found, str):
                 self.refused[member] = found
             elif found is not None:
@@ -266,7 +269,10 @@ class LayerStream:
             wanted.append((row, row.tensor.start + start * size, room[first : first + count * size]))
             at += step * row.tensor.itemsize
         each = -(-len(wanted) // _READERS)  # as few tasks as keep all readers busy
-        reads = [self._readers.submit(self._fill, wanted[at : at + each]) for at in range(0, len(wanted), each)]
+        reads = [
+            self._readers.submit(copy_context().run, self._fill, wanted[at : at + each])
+            for at in range(0, len(wanted), each)
+        ]
         return _Turn(start, count, step, tuple(rows), buffer, tuple(reads))
 
     def _fill(self, wanted: Sequence[tuple[_Row, int, memoryview]]) -> list[bool]:

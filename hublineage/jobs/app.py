@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, LiteralString
 
 import procrastinate
 from procrastinate import exceptions
@@ -46,6 +46,19 @@ _CONNECTIONS = 2  # of the library's own; listening takes one more
 _PATIENCE = 5.0  # seconds for a connection; for a database that is gone the worker itself waits
 
 
+# A tick far ahead was noted by a clock that has been set back since, and says nothing.
+_IS_OVER: LiteralString = """
+    SELECT EXISTS (
+        SELECT FROM procrastinate_periodic_defers
+        WHERE task_name = %(task)s AND periodic_id = %(periodic_id)s AND defer_timestamp >= %(tick)s
+          AND defer_timestamp <= extract(epoch FROM clock_timestamp()) + 60
+    ) OR EXISTS (
+        SELECT FROM procrastinate_jobs parked JOIN job_records ON job_records.job_id = parked.id
+        WHERE parked.status = 'failed' AND parked.queueing_lock = %(key)s AND job_records.kind = %(lost)s
+    ) AS is_over
+"""
+
+
 class OutdatedError(UsageError):
     """The database is newer than this program."""
 
@@ -72,6 +85,33 @@ class Manager(JobManager):
             raise OutdatedError(_outdated(row["version_num"]))
         return await super().fetch_job(queues, worker_id)
 
+    async def defer_periodic_job(self, job: Job, periodic_id: str, defer_timestamp: int) -> int | None:
+        """As its parent; not what a quicker scheduler has gone past, nor what is parked."""
+        row = await self.connector.execute_query_one_async(
+            _IS_OVER,
+            task=job.task_name,
+            periodic_id=periodic_id,
+            tick=defer_timestamp,
+            key=job.queueing_lock,
+            lost=queue.WORKER_LOST,
+        )
+        return None if row["is_over"] else await super().defer_periodic_job(job, periodic_id, defer_timestamp)
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """As its parent, unless the job is another worker's by now: this one was thought dead, and was not."""
+        if await self._is_ours(job):
+            await super().finish_job(job, status, delete_job)
+
+    async def _is_ours(self, job: Job) -> bool:
+        rows = await self.connector.execute_query_all_async(
+            "SELECT 1 FROM procrastinate_jobs WHERE id = %(job)s AND status = 'doing' AND worker_id = %(worker)s",
+            job=job.id,
+            worker=self.worker,
+        )
+        if not rows:
+            log.warning("job %s, %s: others have taken it over meanwhile", job.id, job.task_name)
+        return bool(rows)
+
     async def retry_job(
         self,
         job: Job,
@@ -80,7 +120,9 @@ class Manager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """As its parent; where the same work was queued meanwhile, that job does it."""
+        """As `finish_job`; where the same work was queued meanwhile, that job does it."""
+        if not await self._is_ours(job):
+            return
         try:
             await super().retry_job(job, retry_at, priority, queue, lock)
         except exceptions.UniqueViolation:

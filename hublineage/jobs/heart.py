@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class Heart:
         self._worker = worker
         self._watch = Watch(engine, settings)
         self._ended = threading.Event()
+        self._beaten: float | None = None  # of time.monotonic
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def __enter__(self) -> Heart:
@@ -45,13 +47,23 @@ class Heart:
         self._ended.set()
         self._thread.join(self._every)
 
+    @property
+    def silence(self) -> float | None:
+        """Seconds since the last beat and look at others that succeeded; None: there was none yet."""
+        return None if self._beaten is None else time.monotonic() - self._beaten
+
     def _run(self) -> None:
-        while not self._ended.wait(self._every):
+        pause = 0.0
+        while not self._ended.wait(pause):
+            pause = self._every
             try:
                 self.beat()
                 self._watch.look()
+                self._beaten = time.monotonic()
             except SQLAlchemyError as error:
                 log.warning("no heartbeat: %s", " ".join(str(getattr(error, "orig", error)).split())[:200])
+            except Exception:
+                log.exception("no heartbeat")  # a heart that ended would make a living worker look dead
 
     def beat(self) -> None:
         """Say that the worker is alive."""

@@ -41,7 +41,9 @@ def infer(work: Work, *, source: str, family: int) -> None:
         work.wait_for(f"members of {name} are being measured", work.settings.queue.infer_after)
     work.checkpoint(name, 0, 1)
     said = work.settings.infer
-    chosen = parameters(said.method, Metric(said.metric), said.trees, said.decide, said.decide_direction)
+    chosen = parameters(
+        said.method, Metric(said.metric), said.trees, said.decide, said.decide_direction, detector=said.detector
+    )
     try:
         infer_family(work.engine, family, chosen, weights_only=said.weights_only)
     except NoArborescence as error:

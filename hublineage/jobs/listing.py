@@ -33,6 +33,10 @@ _JOBS = f"""
             WHERE event.job_id = job.id AND event.type = 'started') AS begun, job.worker_id AS worker
     FROM procrastinate_jobs job LEFT JOIN job_records record ON record.job_id = job.id
 """  # noqa: S608  # our own words
+_JOBS_BY_STATE = f"""
+    SELECT job.task_name AS task, job.queue_name AS queue, {_STATE} AS state
+    FROM procrastinate_jobs job LEFT JOIN job_records record ON record.job_id = job.id
+"""  # noqa: S608
 
 
 def jobs(
@@ -78,7 +82,7 @@ class Overview:
 
 
 _COUNTS = f"""
-    SELECT task, state, count(*) FROM ({_JOBS}) AS found GROUP BY task, state
+    SELECT task, state, count(*) FROM ({_JOBS_BY_STATE}) AS found GROUP BY task, state
 """  # noqa: S608
 _SECONDS = text(
     """
@@ -108,12 +112,55 @@ def overview(session: Session, *, stalled_after: float = 60.0) -> Overview:
     for task, state, count in session.execute(text(_COUNTS)):
         counts.setdefault(task, {})[state] = count
     seconds: dict[str, float] = {task: float(mean) for task, mean in session.execute(_SECONDS)}
-    workers = int(session.scalars(_WORKERS, {"quiet": stalled_after}).one())
+    living = workers(session, stalled_after=stalled_after)
     left = {task: one.get("waiting", 0) + one.get("doing", 0) for task, one in counts.items()}
     known = all(task in seconds for task, count in left.items() if count)
     total = sum(count * seconds.get(task, 0.0) for task, count in left.items())
     stages = tuple(Stage(task, counts[task], seconds.get(task)) for task in sorted(counts))
-    return Overview(stages, workers, total / max(workers, 1) if known and workers else None)
+    return Overview(stages, living, total / living if known and living else None)
+
+
+def workers(session: Session, *, stalled_after: float) -> int:
+    """How many workers' hearts have beaten in the last seconds."""
+    return int(session.scalars(_WORKERS, {"quiet": stalled_after}).one())
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How full a queue is."""
+
+    queue: str
+    counts: dict[str, int]  # by state, of what is not over well
+    overdue: float  # seconds that the longest has waited which is due
+
+
+_DEPTHS = text(
+    f"""
+    SELECT queue, state, count(*) FROM ({_JOBS_BY_STATE}) AS found WHERE state = ANY(:states) GROUP BY queue, state
+    """  # noqa: S608
+)
+# The oldest job that nothing put off waits since its last event; of the others those are due whose time has come.
+_OVERDUE = text(
+    """
+    SELECT job.queue_name, greatest(
+        extract(epoch FROM clock_timestamp() - min(job.scheduled_at)
+                FILTER (WHERE job.scheduled_at <= clock_timestamp())),
+        extract(epoch FROM clock_timestamp() - (
+            SELECT max(at) FROM procrastinate_events event
+            WHERE event.job_id = min(job.id) FILTER (WHERE job.scheduled_at IS NULL)
+        )), 0)
+    FROM procrastinate_jobs job WHERE job.status = 'todo' GROUP BY job.queue_name
+    """
+)
+
+
+def depths(session: Session, queues: Sequence[str]) -> list[Depth]:
+    """How full these queues are."""
+    found: dict[str, dict[str, int]] = {name: dict.fromkeys(UNFINISHED, 0) for name in queues}
+    for name, state, count in session.execute(_DEPTHS, {"states": list(UNFINISHED)}):
+        found.setdefault(name, dict.fromkeys(UNFINISHED, 0))[state] = count
+    overdue = {name: float(seconds) for name, seconds in session.execute(_OVERDUE)}
+    return [Depth(name, counts, overdue.get(name, 0.0)) for name, counts in found.items()]
 
 
 def summary(session: Session) -> dict[str, Any]:

@@ -54,6 +54,18 @@ _TO_DO = text(
     ) RETURNING id
     """
 )
+# A job put off has moments to wait, at most until the Hub's next window: what is due later was put off by a clock that
+# has been set back since.
+_FAR_AHEAD = text(
+    """
+    UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE id IN (
+        SELECT id FROM procrastinate_jobs
+        WHERE status = 'todo' AND scheduled_at > clock_timestamp() + make_interval(secs => :longest)
+        FOR UPDATE SKIP LOCKED
+    ) RETURNING id
+    """
+)
+_LONGEST_WAIT = 3600.0  # seconds that any job is put off, where the settings say no longer
 _TWIN = text("SELECT id FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = :key")
 _END = text("SELECT procrastinate_finish_job_v1(:job, CAST(:status AS procrastinate_job_status), false)")
 
@@ -65,12 +77,16 @@ class Watch:
         self._engine = engine
         self._settings = settings
         self._clock = clock
+        self._look_ahead = float("-inf")  # when to
         self._seen: dict[int, tuple[object, float]] = {}  # job -> its worker and heartbeat, and since when
 
     def look(self) -> int:
         """Rescue what has stalled since earlier looks; return how many jobs that were."""
         now = self._clock()
         with transaction(self._engine) as session:
+            if now >= self._look_ahead:
+                self._look_ahead = now + self._settings.stalled_after
+                _hasten(session, self._settings)
             doing = {job: (worker, beat) for job, worker, beat in session.execute(_DOING)}
         seen: dict[int, tuple[object, float]] = {}
         for job, state in doing.items():
@@ -100,6 +116,15 @@ class Watch:
                     _park(session, job, task, args, killed)
                     log.error("parked: %d workers died of it", killed)
             return True
+
+
+def _hasten(session: Session, settings: QueueSettings) -> None:
+    """Let jobs be due that lie further ahead than any job is put off."""
+    after = settings.settle_after, settings.infer_after, settings.compare_after
+    longest = max(_LONGEST_WAIT, settings.longest_wait, settings.patience, *after)
+    hastened = session.scalars(_FAR_AHEAD, {"longest": longest}).all()
+    if hastened:
+        log.warning("the database's clock was set back: %d jobs that lay far ahead are due now", len(hastened))
 
 
 def give_back(session: Session, worker: int) -> int:

@@ -1,6 +1,7 @@
 """What is queued by the clock: increments and sweeps of what is followed, inference, and what keeps the database tidy.
 
-Each tick is noted in the database, so several schedulers queue it once; a job that still waits is not queued again.
+The clock is the database's, which all schedulers share. Each tick is noted there, so several schedulers queue it once;
+a job that still waits is not queued again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from procrastinate import exceptions
-from procrastinate.periodic import PeriodicDeferrer
+from procrastinate.periodic import MARGIN, PeriodicDeferrer, PeriodicRegistry
 
 from hublineage.jobs import kinds
 from hublineage.jobs.heart import Heart
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0  # seconds between tries to reach a database that is gone
+_LONGEST_SLEEP = 60.0  # seconds between looks at the clock: it may be set
 
 
 def scheduled(settings: Settings) -> list[tuple[str, Deferred]]:
@@ -49,10 +51,31 @@ def scheduled(settings: Settings) -> list[tuple[str, Deferred]]:
     return [(cron, job) for cron, job in found if cron]
 
 
-def add_schedule(app: procrastinate.App, settings: Settings) -> None:
-    """Let the app's periodic deferrer queue what the settings ask for."""
+class Deferrer(PeriodicDeferrer):
+    """The library's deferrer, by the database's clock in place of this machine's."""
+
+    def __init__(self, app: procrastinate.App, registry: PeriodicRegistry) -> None:
+        super().__init__(registry)
+        self._app = app
+
+    async def worker(self) -> None:
+        """Queue what is due, until cancelled; return where nothing ever will be."""
+        while self.registry.periodic_tasks:
+            row = await self._app.connector.execute_query_one_async(
+                "SELECT extract(epoch FROM clock_timestamp())::float8 AS now"
+            )
+            now: float = row["now"]
+            # Of a clock that was set forward only the last tick is made up for, and none that lies ahead holds it up.
+            self.last_defers = {key: at for key, at in self.last_defers.items() if 0 <= now - at <= self.max_delay}
+            await self.defer_jobs(self.get_previous_tasks(at=now))
+            await asyncio.sleep(min(self.get_next_tick(at=now) + MARGIN, _LONGEST_SLEEP))
+
+
+def deferrer(app: procrastinate.App, settings: Settings) -> Deferrer:
+    """What queues, by an open app, what the settings ask for."""
+    registry = PeriodicRegistry()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     for cron, job in scheduled(settings):
-        app.periodic_registry.register_task(
+        registry.register_task(
             app.tasks[job.task],
             cron=cron,
             periodic_id=job.key[-128:],
@@ -64,6 +87,7 @@ def add_schedule(app: procrastinate.App, settings: Settings) -> None:
                 "queueing_lock": job.key,
             },
         )
+    return Deferrer(app, registry)
 
 
 class Scheduler:
@@ -74,11 +98,18 @@ class Scheduler:
         self._url = url
         self._settings = settings
         self._running: asyncio.Task[None] | None = None
+        self._open = False  # whether it has its connection
         self._stopping = False
+        self.heart = Heart(engine, settings.queue, lambda: None)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it queues what is due."""
+        return self._open and not self._stopping
 
     def run(self) -> None:
         """Work until a signal. A database that goes away is waited for."""
-        with Heart(self._engine, self._settings.queue, lambda: None):
+        with self.heart:
             asyncio.run(self._main())
 
     def stop(self) -> None:
@@ -99,9 +130,9 @@ class Scheduler:
             begun = time.monotonic()
             try:
                 app = make_app(self._url)
-                add_schedule(app, self._settings)
                 async with app.open_async():
-                    self._running = asyncio.create_task(PeriodicDeferrer(app.periodic_registry).worker())
+                    self._open = True
+                    self._running = asyncio.create_task(deferrer(app, self._settings).worker())
                     await self._running
                     # Nothing is scheduled: there is still the watch.
                     self._running = asyncio.create_task(asyncio.sleep(3600))
@@ -111,4 +142,5 @@ class Scheduler:
             except (exceptions.ConnectorException, psycopg.Error, OSError) as error:
                 pause = 0.5 if time.monotonic() - begun > _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
                 log.warning("the database is lost, trying again in %.1f s: %s", pause, error)
+                self._open = False
                 await asyncio.sleep(pause)

@@ -23,7 +23,7 @@ from hublineage.jobs import queue
 from hublineage.jobs.app import Manager, make_app
 from hublineage.jobs.heart import Heart
 from hublineage.jobs.rescue import give_back
-from hublineage.jobs.schedule import add_schedule
+from hublineage.jobs.schedule import deferrer
 from hublineage.jobs.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -131,9 +131,8 @@ class Worker:
         self._bring_back()
         self._app = app = make_app(self._url)
         assignment, limits = self._assignment, self.place.settings.queue
-        if assignment.with_schedule:
-            add_schedule(app, self.place.settings)
         async with app.open_async():
+            schedule = asyncio.create_task(self._schedule(app)) if assignment.with_schedule else None
             worker = asyncio.create_task(
                 app.run_worker_async(
                     queues=list(assignment.queues),
@@ -160,6 +159,17 @@ class Worker:
                 raise
             finally:
                 self._ended = True
+                if schedule is not None:
+                    schedule.cancel()
+
+    async def _schedule(self, app: procrastinate.App) -> None:
+        """Be the scheduler as well."""
+        while True:
+            try:
+                await deferrer(app, self.place.settings).worker()
+            except _LOST as error:
+                log.warning("nothing is queued by the schedule: %s", _line(error))
+            await asyncio.sleep(_LONGEST_PAUSE)
 
     async def _until_empty(self, worker: asyncio.Task[None]) -> None:
         """Stop the worker when its queues hold nothing that waits or is being done, by whomever."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+from crawler.hub import HubSource
+from crawler.observed import Exchange
 from hublineage import logs
+from hublineage.hub.server import HubServer
+from lineage.stream import Block, StoredTensor, layer_stream
 
 TOKEN = "hf_" + "abcdEFGH" * 4  # the form of the Hub's tokens, and none
 
@@ -43,7 +49,7 @@ def test_lines_of_libraries_and_of_ours_carry_what_they_are_about(stream: io.Str
     assert "job" not in later
 
 
-@pytest.mark.parametrize("form", ["json", "human"])
+@pytest.mark.parametrize("form", ["json", "text"])
 def test_no_secret_comes_through_wherever_it_stands(stream: io.StringIO, form: logs.Format) -> None:
     logs.configure(form, stream=stream, secrets=["correct horse"])
     log = logging.getLogger("any")
@@ -63,7 +69,7 @@ def test_no_secret_comes_through_wherever_it_stands(stream: io.StringIO, form: l
 
 
 def test_names_neither_break_lines_nor_steer_a_terminal(stream: io.StringIO) -> None:
-    logs.configure("human", stream=stream)
+    logs.configure("text", stream=stream)
     logging.getLogger("any").info("org/\x1b[2Jname\nINFO forged")
     assert len(stream.getvalue().splitlines()) == 1
     assert "\x1b" not in stream.getvalue()
@@ -85,3 +91,36 @@ def test_procrastinates_records_become_numbers_and_names(stream: io.StringIO) ->
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ValueError, match="no level"):
         logs.configure(level="loud")
+
+
+def test_threads_that_read_layers_know_what_they_are_about() -> None:
+    seen: list[dict[str, Any]] = []
+    tensor = StoredTensor("f", "w", "F32", 0, 4096 * 4)
+
+    def read(_member: int, _tensor: StoredTensor, _start: int, _into: memoryview) -> bool:
+        seen.append(dict(structlog.contextvars.get_contextvars()))
+        return True
+
+    def as_it_is(block: Block) -> Block:
+        return block
+
+    with logs.about(job=7, family="llama"), layer_stream(read) as stream:
+        assert [len(block.parts) for block in stream.each([tensor], 4096, 4096, lambda _: as_it_is)] == [1]
+    assert seen == [{"job": 7, "family": "llama"}]
+
+
+def test_threads_that_fetch_ranges_know_what_they_are_about(tmp_path: Path) -> None:
+    (tmp_path / "org/model").mkdir(parents=True)
+    (tmp_path / "org/model/a.bin").write_bytes(bytes(64 << 20))
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    def observe(_: Exchange) -> None:
+        seen.append((threading.current_thread().name, dict(structlog.contextvars.get_contextvars())))
+
+    with HubServer(tmp_path) as server, HubSource(server.url, observe=observe) as hub:
+        sha = hub.details("org/model").sha
+        with logs.about(job=7):
+            hub.read_into("org/model", sha, "a.bin", 0, memoryview(bytearray(40 << 20)))
+    fetched = [about for name, about in seen if name.startswith("ranges")]
+    assert len(fetched) >= 2
+    assert all(about == {"job": 7} for about in fetched)

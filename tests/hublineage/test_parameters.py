@@ -56,3 +56,9 @@ def test_what_steers_a_detector_is_refused_where_it_steers_nothing(
 ) -> None:
     with pytest.raises(UsageError, match=what):
         parameters(method, Metric.FINE_TUNE, trees, None, None, clustering, scheme)
+
+
+def test_the_detector_is_asked_by_recover_alone() -> None:
+    assert parameters("recover", Metric.FINE_TUNE, None, None, None, detector=True) == Parameters(detector=True)
+    with pytest.raises(UsageError, match="lends recover"):
+        parameters("phylogeny", Metric.FINE_TUNE, None, None, None, detector=True)

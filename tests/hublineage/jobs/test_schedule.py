@@ -8,11 +8,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from procrastinate.periodic import PeriodicDeferrer
 
 from hublineage.jobs import kinds
 from hublineage.jobs.app import make_app
-from hublineage.jobs.schedule import add_schedule, scheduled
+from hublineage.jobs.schedule import deferrer, scheduled
 from hublineage.settings import Settings, read_settings
 
 
@@ -55,10 +54,9 @@ def test_two_schedulers_queue_each_tick_once_and_nothing_twice(settings: Setting
 
     async def tick(at: float) -> None:
         app = make_app(database_url)
-        add_schedule(app, settings)
         async with app.open_async():
-            deferrer = PeriodicDeferrer(app.periodic_registry)
-            await deferrer.defer_jobs(deferrer.get_previous_tasks(at=at))
+            queued = deferrer(app, settings)
+            await queued.defer_jobs(queued.get_previous_tasks(at=at))
 
     async def both(at: float) -> None:
         await asyncio.gather(tick(at), tick(at))

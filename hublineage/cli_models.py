@@ -1,0 +1,50 @@
+"""The commands that read one model, or the catalogue: `tree`, `show`, `status`."""
+
+# ruff: noqa: PLC0415  # what a command works with is imported when it runs: help needs none of it
+
+from __future__ import annotations
+
+from hublineage.options import DataDir, Json
+
+
+def tree(model: str, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Draw the tree that a model belongs to, each edge marked: both, inferred, contradicted, declared."""
+    from db.errors import NothingToDo
+    from hublineage import answers, render
+    from hublineage.context import console, print_json, working
+
+    with working(data_dir) as context:
+        found, verdicts = answers.tree_of(context.engine, model)
+        if found is None:
+            judged = answers.verdict(context.engine, model)
+            raise NothingToDo(f"{judged['model']} is in no tree: {judged['why']}")
+    if as_json:
+        print_json(found)
+    else:
+        console().print(render.drawn_tree(found, verdicts))
+
+
+def show(model: str, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Say all that is known of a model: card, parents, children, evidence, verdict, failures."""
+    from hublineage import answers, render
+    from hublineage.context import console, print_json, working
+
+    with working(data_dir) as context:
+        found = answers.model(context.engine, model)
+    if as_json:
+        print_json(found)
+    else:
+        render.print_model(console(), found)
+
+
+def status(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Count what the catalogue holds, what is pending, and failures by reason."""
+    from hublineage import answers, render
+    from hublineage.context import console, print_json, working
+
+    with working(data_dir) as context:
+        found = answers.status(context.engine)
+    if as_json:
+        print_json(found)
+    else:
+        render.print_status(console(), found)

@@ -1,0 +1,58 @@
+"""Commands are imported when they are called: help is quick, and says what the commands themselves say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from hublineage import cli, options
+from hublineage.deferred import Deferred
+from lineage.initialisation import Scheme
+from lineage.mother import Metric
+from lineage.partition import Clustering
+
+HEAVY = ("torch", "scipy", "sklearn", "pyarrow", "numba")
+ALSO = ("numpy", "sqlalchemy", "huggingface_hub", "procrastinate", "alembic", "psycopg")
+
+
+def loaded_by(code: str) -> set[str]:
+    """The libraries that are there after some code ran in a fresh interpreter."""
+    asked = f"import sys\n{code}\nprint(*(one for one in {(*HEAVY, *ALSO)!r} if one in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["tree", "--help"], ["run", "--help"]], ids=" ".join)
+def test_help_imports_no_library_that_computes_or_stores(words: list[str]) -> None:
+    call = "try:\n    main()\nexcept SystemExit:\n    pass"
+    assert loaded_by(f"sys.argv = ['hublineage', *{words!r}]\nfrom hublineage.cli import main\n{call}") == set()
+
+
+def test_commands_that_read_do_without_what_computes() -> None:
+    modules = ("cli_models", "answers", "cli_compare", "cli_licences", "cli_runs", "cli_export", "cli_db", "render")
+    code = "\n".join(f"import hublineage.{name}" for name in modules)
+    assert not loaded_by(code) & set(HEAVY)
+
+
+def test_the_list_of_commands_says_what_their_own_help_begins_with() -> None:
+    group = typer.main.get_command(cli.app)
+    assert isinstance(group, TyperGroup)
+    for name, command in group.commands.items():
+        assert isinstance(command, Deferred)
+        own = command.loaded()
+        assert own.name == name or isinstance(own, TyperGroup)
+        assert " ".join((own.help or "").split("\n\n")[0].split()) == command.help, name
+
+
+def test_options_know_the_names_that_the_methods_know() -> None:
+    for names, known in (
+        (options.MetricName, Metric),
+        (options.ClusteringName, Clustering),
+        (options.SchemeName, Scheme),
+    ):
+        assert get_args(names) == tuple(one.value for one in known)
