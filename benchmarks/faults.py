@@ -55,7 +55,7 @@ def report(outcomes: list[Outcome]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for one in outcomes:
-        back = f"{one.lost_with_worker} of dead workers, {one.failed} after errors"
+        back = f"{one.lost_with_worker} of dead workers, {one.back} others"
         equal = "yes" if not one.differences else f"NO: {len(one.differences)} rows"
         wrong = "none" if not one.wrong else f"{len(one.wrong)}"
         lines.append(

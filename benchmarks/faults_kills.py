@@ -6,10 +6,10 @@ import os
 import signal
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.faults_fleet import Member
+from benchmarks.faults_scenario import LATE
 from benchmarks.faults_strikes import AMID, ENDS, Place, Strikes
 from benchmarks.faults_tables import without
 from crawler.hub import HubSource
@@ -17,6 +17,7 @@ from hublineage.jobs import kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from benchmarks.faults_rounds import Bench, Outcome, Round
 
@@ -41,10 +42,10 @@ def kills_at_end(bench: Bench) -> Outcome:
     return kills(bench, "kill -9 at each task's end", ENDS)
 
 
-def freezes(bench: Bench) -> Outcome:
+def freezes(bench: Bench, tasks: Sequence[str] = (kinds.DESCRIBE, kinds.MEASURE, kinds.INFER)) -> Outcome:
     """A worker stands still until others have taken its job over, and then goes on with it, beside them."""
     expected = bench.undisturbed
-    places = [place for place in AMID if place.name in {kinds.DESCRIBE, kinds.MEASURE, kinds.INFER}]
+    places = [place for place in AMID if place.name in tasks]
     frozen: dict[str, float] = {}  # name -> when it thaws
     with bench.round("a worker frozen and thawed", stalled_after="3") as one:
 
@@ -74,11 +75,12 @@ def _send(one: Round, worker: str, number: int) -> None:
 def poison(bench: Bench, call: str, number: int, name: str) -> Outcome:
     """Every worker that makes this call of a source for one model dies of a signal.
 
-    What does not speak of that model must be as without the fault.
+    What does not speak of that model must be as on a Hub that never had it.
     """
-    expected = bench.undisturbed
+    model = _leaf(bench.models)
+    with bench.round(f"undisturbed without a model, {call}", without=model) as one:
+        expected = one.run()
     with bench.round(name, workers_lost=str(DEATHS)) as one:
-        model = _leaf(one)
         one.fleet.first = partial(_die_of, model, call, number)
         found = one.run()
         status = Member("status", one.folder, ["status"], one.fleet.around, None)
@@ -101,12 +103,15 @@ def poison_described(bench: Bench) -> Outcome:
     return poison(bench, "details", signal.SIGKILL, "a model that ends who describes it")
 
 
-def _leaf(one: Round) -> str:
-    """A model that no other one declares as its parent, and that is there from the first pass on."""
-    names = sorted(str(path.relative_to(one.hub.root)) for path in one.hub.root.glob("*/*") if path.is_dir())
-    cards = "".join(path.read_text() for path in Path(one.hub.root).glob("*/*/README.md"))
-    late = "".join(path.read_text() for path in Path(one.hub.late).glob("*/*/README.md"))
-    return next(name for name in names if name != one.hub.gone and name not in cards + late)
+def _leaf(models: Path) -> str:
+    """A model with weights that no other one declares as its parent, and that is there from the first pass to the last.
+
+    The last one by name, so that its family goes by the same first name without it.
+    """
+    names = sorted(str(path.relative_to(models)) for path in models.glob("*/*") if path.is_dir())
+    cards = "".join(path.read_text() for path in models.glob("*/*/README.md"))
+    chosen = (name for name in reversed(names[1:-LATE]) if name not in cards)
+    return next(name for name in chosen if (models / name / "model.safetensors").exists())
 
 
 def _die_of(model: str, call: str, number: int) -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING
 import psutil
 
 from benchmarks.faults_clock import exported
-from benchmarks.faults_strikes import AMID
+from benchmarks.faults_strikes import AMID, Place
 from db import embedded
 from hublineage.jobs import kinds
 
 if TYPE_CHECKING:
     from benchmarks.faults_rounds import Bench, Outcome
 
-UNDER_LOAD = tuple(place for place in AMID if place.name in {kinds.DESCRIBE, kinds.MEASURE, kinds.INFER})
-"""A worker is in the midst of one of these tasks, and others are at work beside it."""
+
+def places_of(*tasks: str) -> tuple[Place, ...]:
+    """Where a worker is in the midst of one of these tasks."""
+    return tuple(place for place in AMID if place.name in tasks)
+
+
+UNDER_LOAD = places_of(kinds.DESCRIBE, kinds.MEASURE, kinds.INFER)
+"""One worker is in the midst of a long task, and others are at work beside it."""
 
 _AWAY = 4.0  # seconds
 _DISK = 400  # MiB: a server needs some 40, and as much again for each 16 of its log
@@ -45,7 +51,7 @@ def server_killed(bench: Bench) -> Outcome:
         return one.struck(UNDER_LOAD, expected, kill)
 
 
-def embedded_killed(bench: Bench) -> Outcome:
+def embedded_killed(bench: Bench, places: Sequence[Place] = UNDER_LOAD) -> Outcome:
     """The same with the embedded server, which nobody starts again but the workers themselves."""
     expected = bench.undisturbed
     with server(bench.folder / "embedded-data") as (url, data):
@@ -56,13 +62,13 @@ def embedded_killed(bench: Bench) -> Outcome:
                 kill_server(data)
                 return False
 
-            return one.struck(UNDER_LOAD, expected, kill)
+            return one.struck(places, expected, kill)
 
 
 def hub_gone(bench: Bench) -> Outcome:
     """The Hub refuses connections for a while, answers 503 for a while, and is back."""
     expected = bench.undisturbed
-    places = (*(place for place in AMID if place.name == kinds.SWEEP), *UNDER_LOAD[:2])
+    places = places_of(kinds.SWEEP, kinds.DESCRIBE, kinds.MEASURE)
     with bench.round("the Hub gone, then 503, then back") as one:
 
         def away() -> None:

@@ -30,7 +30,7 @@ class Outcome:
     struck: int
     workers_killed: int
     lost_with_worker: int  # tries of jobs that ended with their worker
-    failed: int  # tries of jobs that met a passing error
+    back: int  # tries of jobs that ended otherwise and were followed by another
     seconds: float
     wrong: list[str]  # jobs that were lost, or done twice in effect
     differences: list[str]  # of the final tables from those of an undisturbed run
@@ -155,9 +155,9 @@ class Round:
         note: str = "",
     ) -> Outcome:
         """What came of the fault. `allowed`: what may be wrong."""
-        lost, failed = scenario.given_back(self.url)
+        lost, back = scenario.given_back(self.url)
         wrong = [line for line in scenario.wrong(self.url) if not any(one in line for one in allowed)]
         killed = sum(count for code, count in self.fleet.exits.items() if code < 0)
         seconds = time.monotonic() - self._begun
         apart = differences(expected, found)
-        return Outcome(self.name, struck, killed, lost, failed, seconds, wrong, apart, list(missed), note)
+        return Outcome(self.name, struck, killed, lost, back, seconds, wrong, apart, list(missed), note)

@@ -150,8 +150,14 @@ def wrong(url: str) -> list[str]:
 
 
 def given_back(url: str) -> tuple[int, int]:
-    """How often jobs went back into the queue because their worker died, and because a try met an error."""
+    """How often jobs went back into the queue because their worker died, and for other reasons.
+
+    Those are errors that pass, workers that were stopped, and jobs that put themselves off until others are done.
+    """
+    query = """
+        SELECT (SELECT coalesce(sum(killed), 0) FROM job_records),
+            (SELECT count(*) FROM procrastinate_events WHERE type = 'deferred_for_retry')
+    """
     with opened(url) as engine, engine.connect() as connection:
-        row = connection.execute(text("SELECT coalesce(sum(killed), 0), coalesce(sum(failed), 0) FROM job_records"))
-        killed, failed = row.one()
-        return int(killed), int(failed)
+        killed, back = connection.execute(text(query)).one()
+        return int(killed), int(back) - int(killed)

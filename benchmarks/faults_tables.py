@@ -8,6 +8,7 @@ of members changes how they are added up.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,8 +157,20 @@ def differences(expected: Tables, found: Tables) -> list[str]:
 
 
 def without(found: Tables, model: str) -> Tables:
-    """The rows that do not speak of a model."""
-    return {name: [row for row in rows if model not in row.words] for name, rows in found.items()}
+    """The rows that do not speak of a model; families and runs without it among their members."""
+    named = rf"(?<![\w./-]){re.escape(model)}(?![\w./-])"
+    member = re.compile(rf"[^,|\[\]{{}}]*{named}[^,|\[\]{{}}]*")
+
+    def left(name: str, row: Row) -> Row | None:
+        if re.search(named, row.words) is None:
+            return row
+        if name not in {"families", "runs"}:
+            return None
+        words = member.sub("", row.words).replace(",,", ",")
+        return Row(re.sub(r"(?<=[\[{]), ?|,(?=[\]}])", "", words), row.numbers)
+
+    kept = {name: [left(name, row) for row in rows] for name, rows in found.items()}
+    return {name: [row for row in rows if row is not None] for name, rows in kept.items()}
 
 
 def _by_words(rows: Iterable[Row]) -> dict[str, list[tuple[float, ...]]]:
@@ -183,7 +196,7 @@ def _measures(session: Session, family: int) -> dict[str, list[Row]]:
     """The measures of a family's current members, by their names: of each, and of each pair."""
     measures = load_measures(session, family)
     query = select(Revision.id, Repository.name).join(Repository, Repository.id == Revision.repository_id)
-    names = dict(session.execute(query).tuples().all())
+    names: dict[int, str] = {revision: name for revision, name in session.execute(query)}  # noqa: C416  # rows are no pairs to mypy
     members = [names[one] for one in measures.members]
     if not members:
         return {}

@@ -20,15 +20,16 @@ from benchmarks import faults_scenario as scenario
 from benchmarks.faults_clock import Clock
 from benchmarks.faults_fleet import Member
 from benchmarks.faults_outages import UNDER_LOAD, server
-from benchmarks.faults_strikes import Strikes
+from benchmarks.faults_strikes import Place, Strikes
 from benchmarks.faults_tables import tables
 from db import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from benchmarks.faults_rounds import Bench, Outcome, Round
 
+KNOWN, NEWER = schema.newest(), "9999"  # the versions of this program and of one to come
 JUMPS = (3 * 3600, -5 * 3600, 40 * 86_400)
 """Seconds by which a clock is off, one after the other."""
 
@@ -64,7 +65,8 @@ def _jumping(clock: Clock) -> Callable[[str], bool]:
     jumps = iter(JUMPS)
 
     def jump(_worker: str) -> bool:
-        clock.set(next(jumps))
+        # A moment later: a server whose clock is set back would hold the worker at this place for as long.
+        threading.Timer(1.0, clock.set, (next(jumps),)).start()
         return False
 
     return jump
@@ -141,19 +143,19 @@ _NEWER = '''
 
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "{newest}", None, None
+revision, down_revision, branch_labels, depends_on = "{newer}", "{newest}", None, None
 
 
 def upgrade() -> None:
     op.alter_column("layer_measures", "kurtosis", new_column_name="fourth_moment")
-    op.alter_column("edges", "evidence", new_column_name="proof")
-    op.alter_column("files", "sha256", new_column_name="content")
+    op.alter_column("runs", "inputs_digest", new_column_name="inputs_hash")
+    op.alter_column("files", "xet_hash", new_column_name="xet_digest")
     op.execute("SELECT pg_sleep(3)")
 
 
 def downgrade() -> None:
-    op.alter_column("files", "content", new_column_name="sha256")
-    op.alter_column("edges", "proof", new_column_name="evidence")
+    op.alter_column("files", "xet_digest", new_column_name="xet_hash")
+    op.alter_column("runs", "inputs_hash", new_column_name="inputs_digest")
     op.alter_column("layer_measures", "fourth_moment", new_column_name="kurtosis")
 '''
 
@@ -166,17 +168,20 @@ class _Migration:
     newer: Path
     workers: int
     thread: threading.Thread | None = None
+    error: Exception | None = None
     wrong: list[str] = field(default_factory=list)
 
     def begin(self, _worker: str) -> bool:
         """Start the upgrade; it waits for whoever is in the midst of a transaction."""
         if self.thread is None:
-            self.thread = threading.Thread(target=self._migrate, args=(True,))
+            self.thread = threading.Thread(target=self._upgrade)
             self.thread.start()
         return False
 
     def look(self) -> None:
         """Once no worker is left: what they left behind; then those of the right version come."""
+        if self.error is not None:
+            raise RuntimeError("the newer program could not migrate") from self.error
         if self.thread is None or self.one.fleet.members:
             return
         self.thread.join()
@@ -191,26 +196,30 @@ class _Migration:
         self._migrate(False)
         self.one.fleet.start()
 
+    def _upgrade(self) -> None:
+        try:
+            self._migrate(True)
+        except Exception as error:  # in a thread: it is told where it is looked for
+            self.error = error
+
     def _migrate(self, up: bool) -> None:
         with patch.object(schema, "MIGRATIONS", self.newer), scenario.opened(self.one.url) as engine:
             if up:
-                schema.upgrade(engine)
+                with patch.object(schema, "newest", lambda: NEWER):
+                    schema.upgrade(engine)
             else:
-                schema.downgrade(engine, known)
+                schema.downgrade(engine, KNOWN)
 
 
-known = schema.newest()
-
-
-def older_workers(bench: Bench) -> Outcome:
+def older_workers(bench: Bench, places: Sequence[Place] = UNDER_LOAD) -> Outcome:
     """A newer program migrates the schema while workers of this version are at work: they stop, and say why."""
     expected = bench.undisturbed
     newer = bench.folder / "newer"
     copytree(schema.MIGRATIONS, newer)
-    (newer / "versions" / "9999_newer.py").write_text(_NEWER.format(newest=known))
+    (newer / "versions" / "9999_newer.py").write_text(_NEWER.format(newest=KNOWN, newer=NEWER))
     with bench.round("workers of an older version during a migration") as one:
         migration = _Migration(one, newer, bench.workers)
-        with Strikes(one.url, UNDER_LOAD) as strikes:
+        with Strikes(one.url, places) as strikes:
 
             def look() -> None:
                 if migration.thread is None:
