@@ -1,7 +1,7 @@
 """Whether the common parent of two models lies between them: what their norms say of the way from one to the other.
 
 Let b be trained from x, so that b = s x + n, with a factor s < 1 for decay and a step n at right angles to x. In each
-layer |b|² - |x|² is then |n|² less what decay took, which goes with |x|²; and ||b - x||² is |n|² and hardly more. Of two
+layer |b|² - |x|² is |n|² less what decay took, which goes with |x|²; and ||b - x||² is |n|² and hardly more. Of two
 children of one parent, x = h + m and b = h + n, the same difference is |n|² - |m|², of a squared distance of
 |n|² + |m|². So the coefficient g of |b|² - |x|² on ||b - x||² over the layers, beside one for the squared norms
 themselves, is 1 where x is the parent, -1 where b is, and (|n|² - |m|²) / (|n|² + |m|²) where neither is. Layers are
@@ -21,6 +21,7 @@ from lineage.family import FamilyMeasures, LayerKind
 
 BLUR = 0.1  # of half of 1 - |g|: what true edges differ by beyond the error of the fit
 CLEAREST = 1 / (2 * BLUR)  # where g is 0 and known exactly
+CLEAR = 3.85  # from which on the two are siblings, whatever else is seen of them
 FEWEST = 4  # layers
 SPARSE = 0.1  # share of zeros from which on nothing is said
 

@@ -16,7 +16,7 @@ inferred as it is in a small family. Merges are not sought.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineage.absent import absent_parents
+from lineage.between import CLEAR
 from lineage.cluster import duplicates
 from lineage.copies import ROUNDING
 from lineage.dated import oldest_first, root_prior
@@ -171,14 +172,17 @@ class _Whole:
 
     def __init__(self, own: list[_Piece], created: Mapping[int, float]) -> None:
         self._pieces = own
-        self._scores = _joined(own)
-        sources = {piece.members[one] for piece in own for one in piece.found.sources}
-        self._sources = np.array(sorted(sources), dtype=np.intp)
-        self._weigh_sides()
-        members = self._sources.tolist()
-        self.rooted = rooted(members, self._scores, root_prior(members, list(self._scores), created))
+        joined = _joined(own)
+        members = sorted({piece.members[one] for piece in own for one in piece.found.sources})
+        self._sources = np.array(members, dtype=np.intp)
+        self._scores = _weighed(members, joined)
+        prior = root_prior(members, list(self._scores), created)
+        self.rooted = rooted(members, self._scores, prior)
+        clear = {piece.at(pair) for piece in own for pair, told in piece.found.between.items() if told >= CLEAR}
+        if clear & joined.keys():
+            self.rooted = _rooted_apart(self.rooted, clear & joined.keys(), prior)
         self.root = self.rooted.root
-        self._tree = self._preorder(self.root)
+        self._tree = _preorder(self._sources, list(self._scores), self.root)
         likely = np.array([self.rooted.probabilities[member] for member in members])
         self._below = self._tree.below(
             likely[self._tree.order]
@@ -188,20 +192,6 @@ class _Whole:
         """Where these sources stand among all."""
         found: NDArray[np.intp] = np.searchsorted(self._sources, positions)
         return found
-
-    def _preorder(self, root: int) -> Preorder:
-        pairs = self._places(np.array(list(self._scores), dtype=np.intp).reshape(-1, 2).ravel().tolist()).reshape(-1, 2)
-        return preorder(len(self._sources), pairs, int(self._places([root])[0]))
-
-    def _weigh_sides(self) -> None:
-        """Count the members on both sides of each edge in the whole tree."""
-        tree, members = self._preorder(int(self._sources[0])), len(self._sources)
-        for (a, b), scores in self._scores.items():
-            one, other = tree.place[self._places([a, b])].tolist()
-            below = int(tree.size[max(one, other)])
-            side = below if one > other else members - below
-            if scores:  # not where a copy is joined to its source
-                scores["side"] = float(np.log(side / (members - side)))
 
     def stated(self, absent: list[set[int]]) -> list[_Stated]:
         """What the tree says of its pieces, from the root downwards; adds groups that lack a parent to `absent`."""
@@ -215,7 +205,7 @@ class _Whole:
             piece = self._pieces[at]
             own = self._in(piece, dict(zip(piece.found.sources, places[at].tolist(), strict=True)))
             directed = piece.found.outward(own.root)
-            groups = absent_parents(piece.found.members, directed, piece.found.squared)
+            groups = absent_parents(piece.found, own.root)
             for parent, child in map(piece.at, directed):
                 parents.setdefault(child, parent)
             here = [
@@ -261,6 +251,48 @@ class _Whole:
                 return False
         absent.append(members)
         return True
+
+
+def _preorder(sources: NDArray[np.intp], edges: Sequence[Pair], root: int) -> Preorder:
+    """The tree that edges make of these positions, whose places are those of the positions among `sources`."""
+    pairs = np.searchsorted(sources, np.array(edges, dtype=np.intp).reshape(-1, 2))
+    return preorder(len(sources), pairs, int(np.searchsorted(sources, root)))
+
+
+def _weighed(members: Sequence[int], scores: Mapping[Pair, dict[str, float]]) -> dict[Pair, dict[str, float]]:
+    """The scores of a tree's edges with the members on both sides of each counted anew."""
+    sources, edges = np.array(members, dtype=np.intp), list(scores)
+    if not edges:
+        return {}
+    tree = _preorder(sources, edges, members[0])
+    one, other = tree.place[np.searchsorted(sources, np.array(edges, dtype=np.intp))].T
+    below = tree.size[np.maximum(one, other)]  # in preorder the later of the two is the one farther down
+    sides = np.log(
+        np.where(one > other, below, len(members) - below) / np.where(one > other, len(members) - below, below)
+    )
+    # Of a copy that is joined to its source nothing is said.
+    return {
+        edge: {**scores[edge], "side": side} if scores[edge] else {}
+        for edge, side in zip(edges, sides.tolist(), strict=True)
+    }
+
+
+def _rooted_apart(whole: Rooted, clear: Collection[Pair], prior: Mapping[int, float]) -> Rooted:
+    """The root where edges are clearly between siblings, as `lineage.siblings.rooted_apart` has it of a small tree."""
+    members = sorted(whole.probabilities)
+    place = {member: at for at, member in enumerate(members)}
+    kept = [edge for edge in whole.evidence if edge not in clear]
+    label = parts(len(members), np.array([(place[a], place[b]) for a, b in kept], dtype=np.intp).reshape(-1, 2))
+    groups: dict[int, tuple[list[int], dict[Pair, dict[str, float]]]] = {}
+    for member, number in zip(members, label.tolist(), strict=True):
+        groups.setdefault(number, ([], {}))[0].append(member)
+    for edge in kept:
+        groups[int(label[place[edge[0]]])][1][edge] = whole.evidence[edge]
+    likely: dict[int, float] = {}
+    for own, scores in groups.values():
+        likely |= rooted(own, _weighed(own, scores), {one: prior.get(one, 0.0) for one in own}).probabilities
+    ends = sorted({one for edge in clear for one in edge})
+    return Rooted(max(ends, key=lambda one: whole.probabilities[one]), likely, whole.evidence)
 
 
 def _joined(own: Sequence[_Piece]) -> dict[Pair, dict[str, float]]:

@@ -42,12 +42,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.csgraph import minimum_spanning_tree as csgraph_tree
 
+from lineage.between import SPARSE, betweenness
 from lineage.cluster import THRESHOLD, compared_layers, trunk_layers
 from lineage.copies import Copies, Speakers, copies, stand_ins
 from lineage.direction import root_tree
 from lineage.drift import settle
 from lineage.family import FamilyMeasures
 from lineage.pruned import zero_share
+from lineage.siblings import joined_by_roots
 from lineage.step import steps
 from lineage.walk import outward
 
@@ -73,6 +75,10 @@ class Skeleton:
     ]  # for edges of the core: by (c, x), the copy of x that c would come from, if any
     share: dict[tuple[int, int], float]  # for edges of the core whose x has copies: by (c, x), how sure that choice is
     core_squared: NDArray[np.float64]  # (s, s) squared distances between sources, each by whom of its node is nearest
+    norms: NDArray[np.float64]  # (s,) squared norms of sources over the layers of `squared`; NaN of sparse ones
+    between: dict[
+        tuple[int, int], float
+    ]  # for edges of the core, by both orders: what norms say of a parent between, where they do
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -102,7 +108,8 @@ def skeleton(
     """
     chosen = tuple(members)
     found = copies(measures, chosen)
-    step = steps(measures, chosen, compared_layers(measures, chosen, related=THRESHOLD))
+    compared = compared_layers(measures, chosen, related=THRESHOLD)
+    step = steps(measures, chosen, compared)
     ranks = rank_costs(measures, chosen, low_rank=low_rank, full_share=full_share, touched_share=touched_share)
     nodes = _nodes(measures, chosen, found)
     costs = [nodes.between(cost) for cost in (step.cost, ranks) if cost is not None][::-1]
@@ -112,12 +119,39 @@ def skeleton(
     first = root_tree(measures, sources, tree).root
     low = None if ranks is None else costs[0] < costs[0].max()  # ranks add up however siblings drift
     core = settle(sources, tree, squared, first, sure=low, zeros=zero_share(measures, sources))
+    core = joined_by_roots(measures, sources, core)
+    at = {member: place for place, member in enumerate(chosen)}
     result = Skeleton(
-        chosen, (), ranks is not None, step.squared, core, found, nodes.stand_in(core), nodes.share(core), squared
+        chosen,
+        (),
+        ranks is not None,
+        step.squared,
+        core,
+        found,
+        nodes.stand_in(core),
+        nodes.share(core),
+        squared,
+        _norms(measures, sources, compared[:, [at[one] for one in sources]]),
+        _between(measures, core),
     )
     root = root_tree(measures, sources, core, stand_in=result.stand_in)
     edges = sorted((min(edge), max(edge)) for edge in result.outward(root.root))
     return replace(result, edges=tuple(edges))
+
+
+def _norms(measures: FamilyMeasures, sources: Sequence[int], compared: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(s,) squared norms over the layers `compared` (L, s), brought to the size of the largest sum as distances are."""
+    sizes = np.array([layer.size for layer in measures.layers], dtype=np.float64)
+    elements = sizes @ compared
+    norms = np.where(compared, measures.squared_norm[:, list(sources)], 0.0).sum(axis=0)
+    scaled = np.divide(norms * elements.max(initial=0.0), elements, out=np.full(len(norms), np.nan), where=elements > 0)
+    return np.where(zero_share(measures, sources) > SPARSE, np.nan, scaled)
+
+
+def _between(measures: FamilyMeasures, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    told = betweenness(measures, np.array(core, dtype=np.intp).reshape(-1, 2)).tolist()
+    known = [(edge, value) for edge, value in zip(core, told, strict=True) if not np.isnan(value)]
+    return {pair: value for edge, value in known for pair in (edge, edge[::-1])}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The measures of a large family in the database, as far as inference asks for them (`lineage.pair_store`).
+"""The measures of a large family as batches stored them, as far as inference asks for them (`lineage.pair_store`).
 
 What a batch measured of a layer is read as it is stored, one after another, and what is not asked for is let go of at
 once: of all pairs the squared distances of the trunk, once; then everything, of which pieces keep what is theirs.
@@ -6,7 +6,7 @@ once: of all pairs the squared distances of the trunk, once; then everything, of
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,14 +18,18 @@ from lineage.pair_store import Block, LayerPairs, Strip, members_of
 from lineage.stored import MemberArrays, PairArrays, Shelf, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
+    from db.measurements import PairRow
     from db.models import MeasureBatch
     from lineage.family import FamilyMeasures
+
+    # Columns of pairs, by the ids of a batch and a layer.
+    Read = Callable[[tuple[int, int], Sequence[str]], PairRow]
 
 _ROWS = 256  # of a strip
 _BYTES = 20  # of a pair in each layer, in memory
@@ -33,31 +37,24 @@ _AT_ONCE = 1 << 30  # bytes of pieces that are filled while the stored measures 
 _LOST = ("lost", "lost_of")
 
 
+def load_pair_store(session: Session, family_id: int, *, equal: bool) -> StoredPairs:
+    """The measures of a family in the database, to be asked for as long as the session lasts."""
+    shelf = Shelf.of(session, family_id)
+    singles = MemberArrays(len(shelf.place), shelf.members)
+    for row in measurements.load_singles(session, family_id, METRIC_VERSION):
+        singles.take(row, shelf.batches[row.batch_id], shelf.place[row.layer_id])
+    read = partial(measurements.load_pairs, session)
+    return StoredPairs(shelf, singles.measures(shelf.layers), read, equal=equal)
+
+
 class StoredPairs:
-    """A `lineage.pair_store.PairStore` over the database. Pieces estimate pairs that no batch measured, blocks do not.
+    """A `lineage.pair_store.PairStore` of what batches measured. Pieces estimate pairs that none did, blocks do not.
 
     Without `equal` nothing is read of shares of equal elements: of all methods only the detector asks for them.
     """
 
-    def __init__(self, session: Session, family_id: int, *, equal: bool = True) -> None:
-        self._session, self._family_id, self._equal = session, family_id, equal
-        self._shelf = Shelf.of(session, family_id)
-
-    @cached_property
-    def family(self) -> FamilyMeasures:
-        """All that is known of single members."""
-        singles = MemberArrays(len(self._shelf.place), self._shelf.members)
-        for row in measurements.load_singles(self._session, self._family_id, METRIC_VERSION):
-            singles.take(row, self._shelf.batches[row.batch_id], self._shelf.place[row.layer_id])
-        return singles.measures(self._shelf.layers)
-
-    @cached_property
-    def _places(self) -> dict[int, list[int]]:
-        """The layers that each batch has stored, by their ids."""
-        found: dict[int, list[int]] = {batch: [] for batch in self._shelf.batches}
-        for batch, layer in measurements.layer_places(self._session, self._family_id, METRIC_VERSION):
-            found[batch].append(layer)
-        return found
+    def __init__(self, shelf: Shelf, family: FamilyMeasures, read: Read, *, equal: bool = True) -> None:
+        self.family, self._shelf, self._read, self._equal = family, shelf, read, equal
 
     def blocks(self, layers: Sequence[int]) -> Iterator[Block]:
         """A block for each batch, in strips of its rows."""
@@ -66,11 +63,11 @@ class StoredPairs:
         for batch in self._shelf.batches.values():
             own = _BatchStrips(batch, place)
             if own.strips:
-                stored = [one for one in self._places[batch.id] if self._shelf.place[one] in asked]
+                stored = [one for one in self._shelf.stored[batch.id] if self._shelf.place[one] in asked]
                 yield Block(own.strips, ((self._shelf.place[one], self._strips(own, one)) for one in stored))
 
     def _strips(self, own: _BatchStrips, layer: int) -> Iterator[LayerPairs]:
-        row = measurements.load_pairs(self._session, (own.batch.id, layer), ("squared_distance", *_LOST))
+        row = self._read((own.batch.id, layer), ("squared_distance", *_LOST))
         squared = own.strips_of(row.squared_distance, "<f8")
         if not row.lost:
             return (LayerPairs(one) for one in squared)
@@ -97,8 +94,8 @@ class StoredPairs:
         if any(one.estimated for one in arrays):
             columns.append("sketch")
         for batch in self._shelf.batches.values():
-            for layer in self._places[batch.id] if asked[batch.id] else []:
-                row = measurements.load_pairs(self._session, (batch.id, layer), columns)
+            for layer in self._shelf.stored[batch.id] if asked[batch.id] else []:
+                row = self._read((batch.id, layer), columns)
                 for one in asked[batch.id]:
                     one.take(row, batch, self._shelf.place[layer])
         for group in groups:
