@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, text
 
 from db import crawls, failures, measurements, quotas
 from db import lineage as rows
@@ -29,7 +29,9 @@ from hublineage.jobs import listing
 from hublineage.result import failures_of, result
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Engine
     from sqlalchemy.orm import Session
 
 
@@ -135,53 +137,76 @@ def _unmeasured(session: Session, family_id: int) -> set[int]:
     return {one.revision_id for one in members if one.revision_id not in done and one.weights_digest not in copies}
 
 
-def find_model(engine: Engine, name: str) -> tuple[int, int, str]:
+def find_model(engine: Engine, name: str, source: str | None = None) -> tuple[int, int, str]:
     """The source, the repository and the exact name of a model, by any name that it had.
 
-    Raises UsageError with the nearest names for an unknown one.
+    Of several sources that have the name it is the one where it was found last, unless `source` names one. Raises
+    UsageError with the nearest names for an unknown one.
     """
     with transaction(engine) as session:
+        within = _within(session, source)
         found = session.execute(
             select(Repository.source_id, Repository.id, Repository.name)
-            .where(func.lower(Repository.name) == name.lower())
+            .where(func.lower(Repository.name) == name.lower(), *within)
             .order_by(Repository.removed_at.is_not(None), Repository.name != name, Repository.id.desc())
         ).first()
         if found is None:
             found = session.execute(
                 select(Repository.source_id, Repository.id, Repository.name)
                 .join(Alias, (Alias.source_id == Repository.source_id) & (Alias.hub_id == Repository.hub_id))
-                .where(func.lower(Alias.name) == name.lower())
+                .where(func.lower(Alias.name) == name.lower(), *within)
                 .order_by(Repository.removed_at.is_not(None), Alias.seen_at.desc())
             ).first()
         if found is not None:
             return found[0], found[1], found[2]
-        near = _near(session, name)
+        near = _near(session, name, within)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; `hublineage status` says what the catalogue holds"
-    raise UsageError(f"no model {name!r} in the catalogue{hint}")
+    raise UsageError(f"no model {name!r} in {source or 'the catalogue'}{hint}")
 
 
-def _near(session: Session, name: str) -> list[str]:
+def _within(session: Session, source: str | None) -> list[ColumnElement[bool]]:
+    """The condition that a repository is of a source. Raises UsageError for a source that was not crawled."""
+    if source is None:
+        return []
+    number = session.scalar(select(SourceRow.id).where(SourceRow.name == source))
+    if number is None:
+        raise UsageError(f"{source} was not crawled yet: hublineage crawl comes first")
+    return [Repository.source_id == number]
+
+
+def _near(session: Session, name: str, within: Sequence[ColumnElement[bool]] = ()) -> list[str]:
     """Names like this one, among those that share its last part or a piece of it."""
     last = name.rsplit("/", maxsplit=1)[-1].lower()
     pieces = {last, last[:4], last[-4:], name.split("/", maxsplit=1)[0].lower()} - {""}
     like = [func.lower(Repository.name).contains(piece, autoescape=True) for piece in pieces]
-    known = list(session.scalars(select(Repository.name).where(or_(*like)).order_by(Repository.name).limit(10_000)))
+    query = select(Repository.name).where(or_(*like), *within).order_by(Repository.name).limit(10_000)
+    known = list(session.scalars(query))
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     return near + [one for one in known if one.split("/")[-1].lower() == last and one not in near]
 
 
-def tree_of(engine: Engine, name: str) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]:
+def tree_of(
+    engine: Engine, name: str, source: str | None = None
+) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]]]:
     """The model's tree (None for a model that no run has placed), and the verdicts by model."""
-    source_id, _, exact = find_model(engine, name)
+    source_id, _, exact = find_model(engine, name, source)
     everything = result(engine, source_id)
     verdicts = {row["model"]: row for row in everything["verdicts"]}
     trees = (tree for family in everything["families"] for tree in family["trees"] if exact in tree["models"])
     return next(trees, None), verdicts
 
 
-def model(engine: Engine, name: str) -> dict[str, Any]:
+def why_no_place(engine: Engine, name: str, source: str | None = None) -> str:
+    """Why no run has a place for a model, in a sentence with its exact name."""
+    _, number, exact = find_model(engine, name, source)
+    with transaction(engine) as session:
+        why = session.scalar(text("SELECT hublineage_internal.why_no_place(:number)"), {"number": number})
+    return f"{exact} is in no tree: {why}"
+
+
+def model(engine: Engine, name: str, source: str | None = None) -> dict[str, Any]:
     """All that is known of a model: card, parents, children, evidence, duplicates, verdict, failures."""
-    source_id, number, exact = find_model(engine, name)
+    source_id, number, exact = find_model(engine, name, source)
     everything = result(engine, source_id)
     judged = next((row for row in everything["verdicts"] if row["model"] == exact), None)
     edges = [edge for family in everything["families"] for tree in family["trees"] for edge in tree["edges"]]
@@ -293,9 +318,9 @@ def former_names(session: Session, repository: Repository) -> list[str]:
     return list(session.scalars(query.order_by(Alias.name)))
 
 
-def verdict(engine: Engine, name: str) -> dict[str, Any]:
+def verdict(engine: Engine, name: str, source: str | None = None) -> dict[str, Any]:
     """The verdict on a model as it was compared last; `verdict` is None where there is none yet, and `why` says why."""
-    _, number, exact = find_model(engine, name)
+    _, number, exact = find_model(engine, name, source)
     with transaction(engine) as session:
         repository = session.get_one(Repository, number)
         found = session.get(Verdict, repository.current_revision_id or 0)

@@ -82,13 +82,9 @@ def proposal(found: Disagreement) -> Proposal | Left | None:
         if found.original is None:
             return _left(found, "weights do not say which of two equal models came first, nor do their dates here")
         parents = [Parent(found.original, "duplicate", 1.0, decided=True)]
-    if not parents:
-        return _left(found, "no parent was found that could stand in its place: what is declared should be looked at")
-    if found.unchecked:
-        return _left(found, f"not compared, so that it may be right as well: {' and '.join(found.unchecked)}")
-    undecided = [parent.name for parent in parents if not parent.decided]
-    if undecided:
-        return _left(found, f"not decided: {' and '.join(undecided)}")
+    objection = _objection(found, parents)
+    if objection is not None:
+        return _left(found, objection)
     relations = list(dict.fromkeys(parent.relation for parent in parents))
     relation = "merge" if len(parents) > 1 else _RELATIONS.get(relations[0])
     if relation is None:
@@ -97,6 +93,16 @@ def proposal(found: Disagreement) -> Proposal | Left | None:
     notes = tuple(_NOTES[one] for one in relations if one in _NOTES)
     sure = min(parent.confidence for parent in parents)
     return Proposal(found.model, names, relation, sure, found.verdict, found.why, notes)
+
+
+def _objection(found: Disagreement, parents: Sequence[Parent]) -> str | None:
+    """Why these parents are not proposed; None where they are."""
+    if not parents:
+        return "no parent was found that could stand in its place: what is declared should be looked at"
+    if found.unchecked:
+        return f"not compared, so that it may be right as well: {' and '.join(found.unchecked)}"
+    undecided = [parent.name for parent in parents if not parent.decided]
+    return f"not decided: {' and '.join(undecided)}" if undecided else None
 
 
 def _left(found: Disagreement, reason: str) -> Left:

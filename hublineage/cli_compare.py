@@ -11,7 +11,7 @@ from rich.table import Table
 from crawler.source import Source
 from db.errors import UsageError
 from hublineage import answers, card_folder, comparison, render
-from hublineage.context import console, crawled_sources, print_json, working
+from hublineage.context import console, crawled_sources, print_json, said_source, working
 from hublineage.options import DataDir, Endpoint, Folder, Json
 from hublineage.progress import reporting
 from hublineage.sources import open_source
@@ -71,7 +71,7 @@ def compare(
         card_folder.check(fix_cards)
     with working(data_dir) as context, reporting() as report:
         if model is not None:
-            _one(answers.verdict(context.engine, model), as_json)
+            _one(answers.verdict(context.engine, model, said_source(folder, endpoint)), as_json)
             return
         found = comparison.compared(context.engine, crawled_sources(context.engine, folder, endpoint))
         written = None
@@ -97,7 +97,8 @@ def _one(found: dict[str, Any], as_json: bool) -> None:
         print_json(found)
         return
     screen = console()
-    screen.print(render.verdict_table([found] if found["verdict"] else []))
+    if found["verdict"]:
+        screen.print(render.verdict_table([found]))
     screen.print(f"{found['verdict'] or 'no verdict'}: {found['why']}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -119,7 +120,7 @@ def _table(grouping: str, told: Mapping[str, Any]) -> Table:
     longest = max((len(row["group"]) for row in groups[:GROUPS_SHOWN]), default=0)
     table.add_column(f"\nby {grouping}", overflow="fold", min_width=min(longest, 32))
     for column in ("models", "coverage", "agreement", *scores):
-        table.add_column("\n" + column.replace(" ", "\n"), justify="right", vertical="bottom")
+        table.add_column("\n" + column.replace(" ", "\n"), justify="right")
     table.add_column("\nverdicts", overflow="fold")
     for row in [*groups[:GROUPS_SHOWN], {"group": "all", **told["all"]}]:
         shares = [row["coverage"], row["agreement"], *(row["truth"][name] for name in scores)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from db.errors import NothingToDo, UsageError
-from hublineage.context import crawled_sources, working
+from hublineage.context import crawled_sources, said_source, working
 from hublineage.export import forest, graphml, newick, prov
 from hublineage.export.output import staged_file
 from hublineage.options import DataDir, Endpoint, Folder
@@ -81,7 +81,8 @@ def export(
 
             tables.export(context.engine, form, out, replace=replace, tell=_say_rows)
         else:
-            _export_lineage(context.engine, form, out, model, family, sources, replace=replace)
+            source = said_source(folder, endpoint)
+            _export_lineage(context.engine, form, out, model, family, sources, source=source, replace=replace)
 
 
 def _check(form: Format, out: Path | None, model: str | None, family: str | None) -> None:
@@ -106,13 +107,14 @@ def _export_lineage(
     family: str | None,
     sources: list[tuple[str, int]],
     *,
+    source: str | None,
     replace: bool,
 ) -> None:
     node = 0
     if family is not None:
         found = forest.of_family(engine, family, sources)
     else:
-        found, node = forest.of_model(engine, model or "")
+        found, node = forest.of_model(engine, model or "", source)
     if found.why is not None and form == Format.NEWICK:
         raise NothingToDo(found.why)
     messages = [found.why] if found.why is not None else []

@@ -12,8 +12,8 @@ from db import licences as rows
 from db.engine import transaction
 from db.errors import UsageError
 from hublineage import answers
-from hublineage.context import console, print_json, working
-from hublineage.options import DataDir, Json
+from hublineage.context import console, print_json, said_source, working
+from hublineage.options import DataDir, Endpoint, Folder, Json
 from lineage.licence_findings import KINDS, SEVERITIES
 from lineage.licences import NOTICE, read_declared, rule
 
@@ -34,6 +34,8 @@ def licences(
     kind: Kind = None,
     severity: Severity = None,
     limit: Limit = 50,
+    folder: Folder = None,
+    endpoint: Endpoint = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -52,9 +54,11 @@ def licences(
     for name, value, allowed in (("kind", kind, KINDS), ("severity", severity, SEVERITIES)):
         if value is not None and value not in allowed:
             raise UsageError(f"--{name} {value}: expected {', '.join(allowed)}")
+    if model is None and (folder is not None or endpoint is not None):
+        raise UsageError("--folder and --endpoint say whose model is meant: name one")
     with working(data_dir) as context:
         if model is not None:
-            found = of_model(context.engine, model)
+            found = of_model(context.engine, model, said_source(folder, endpoint))
             found["findings"] = [
                 row for row in found["findings"] if kind in (None, row["kind"]) and severity in (None, row["severity"])
             ]
@@ -71,12 +75,12 @@ def licences(
         _print_all(found)
 
 
-def of_model(engine: Engine, name: str) -> dict[str, Any]:
+def of_model(engine: Engine, name: str, source: str | None = None) -> dict[str, Any]:
     """A model's licence, those of its verified ancestors, and what does not follow. Raises UsageError with near names.
 
     `why` says why there are no findings, where there are none.
     """
-    _, number, exact = answers.find_model(engine, name)
+    _, number, exact = answers.find_model(engine, name, source)
     with transaction(engine) as session:
         stored, findings = rows.of_model(session, number)
         card, described = rows.card(session, number)

@@ -104,9 +104,9 @@ class Forest:
     declared: tuple[Declaration, ...]
 
 
-def of_model(engine: Engine, name: str) -> tuple[Forest, int]:
+def of_model(engine: Engine, name: str, source: str | None = None) -> tuple[Forest, int]:
     """The tree that holds a model, and the model's node. Raises UsageError with the nearest names for an unknown."""
-    _, repository, exact = find_model(engine, name)
+    _, repository, exact = find_model(engine, name, source)
     with transaction(engine) as session:
         current = session.get_one(Repository, repository).current_revision_id
         found = session.execute(

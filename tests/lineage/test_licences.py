@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lineage import licences
@@ -59,6 +59,7 @@ def test_rules_are_whole_and_refer_to_one_another_by_ids_that_exist() -> None:
         ("GPL-3.0-or-later", [{"gpl-3.0"}]),
         ("CC BY-NC 4.0", [{"cc-by-nc-4.0"}]),
         ("LLaMA 2", [{"llama2"}]),
+        ("Llama 3 Community License Agreement", [{"llama3"}]),
         ("Apache-2.0 OR MIT", [{"apache-2.0"}, {"mit"}]),
         ("MIT AND (Apache-2.0 OR llama3.1)", [{"apache-2.0", "mit"}, {"llama3.1", "mit"}]),
         ("GPL-2.0-only WITH Classpath-exception-2.0", [{"gpl-2.0"}]),
@@ -111,6 +112,7 @@ def test_expressions_of_many_choices_stay_small() -> None:
     assert len(ids(many)) <= licences.ALTERNATIVES_LIMIT
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be loaded
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda some: st.lists(some, max_size=3)))
 def test_nothing_that_people_write_stops_the_reading(written: Any) -> None:
     for identifier in read_declared({"license": written, "license_name": written}).ids:

@@ -14,6 +14,9 @@ import pytest
 from commands import Command, NewDatabase
 from small_models import write_lineage
 
+# rdflib's own reader of JSON-LD makes a graph of a class that rdflib gives up.
+pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+
 DOCS = Path(__file__).parents[3] / "docs"
 _BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
@@ -42,7 +45,7 @@ def test_the_examples_of_exports_run(lineage: Command, tmp_path: Path, monkeypat
     for line in lines:
         words = shlex.split(line.replace("FAMILY", family).replace("org/name", "oak/left"))
         if words[0] == "duckdb":
-            assert duckdb.sql(words[2]).fetchall()
+            assert duckdb.execute(words[2]).fetchall()
             continue
         assert words[0] == "hublineage"
         assert lineage(*words[1:]).code == 0, line
@@ -53,8 +56,7 @@ def test_the_examples_of_exports_run(lineage: Command, tmp_path: Path, monkeypat
     assert seen["edges"].decided.any()
     importing, asked = query.split("\n\n", maxsplit=1)
     exec(compile(f"{importing}\n\nfound = list({asked})", "exports.md", "exec"), seen)  # noqa: S102
-    assert len(seen["found"]) == 1  # oak/left comes of oak/root
-    assert "oak/root" in str(seen["found"][0].parent)
+    assert [row for row in seen["found"] if "oak/left/" in str(row.child) and "oak/root/" in str(row.parent)]
 
 
 def test_the_queries_of_licences_run_for_the_reader(lineage: Command) -> None:
