@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from benchmarks.fleet_costs import FILE, read_costs, read_sources, write_costs
-from benchmarks.fleet_tables import BEGIN, END, document
+from benchmarks.fleet_tables import NAME, document
+from benchmarks.pages import between_markers
 
 PAGE = Path("docs/scale.md")
 
@@ -36,7 +37,7 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         if asked.write:
-            between_markers(asked.page.read_text(), "")  # before the work is done
+            between_markers(asked.page.read_text(), NAME, "")  # before the work is done
         if asked.measure:
             from benchmarks.fleet_measure import calibrated  # noqa: PLC0415  # torch takes seconds to import
 
@@ -49,17 +50,8 @@ def main() -> int:
     print(text)
     print(f"\nsimulated in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     if asked.write:
-        asked.page.write_text(between_markers(asked.page.read_text(), text))
+        asked.page.write_text(between_markers(asked.page.read_text(), NAME, text))
     return 0
-
-
-def between_markers(page: str, text: str) -> str:
-    """The page with `text` between its markers. Raises ValueError unless it has both, once and in order."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"the page needs {BEGIN} and, after it, {END}, once each")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
 if __name__ == "__main__":

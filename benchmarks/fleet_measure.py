@@ -27,9 +27,9 @@ from sqlalchemy import text
 from benchmarks import catalogue, scale, storage
 from benchmarks.families import machine
 from benchmarks.fleet_costs import Cost, Costs
-from benchmarks.growth import _seconds as layer_seconds
+from benchmarks.growth import layer_seconds
 from benchmarks.recovery import commit
-from benchmarks.streaming import _hub as served
+from benchmarks.streaming import served
 from crawler.folder import FolderSource
 from crawler.hub import HubSource
 from crawler.pipeline import Options, crawl
@@ -80,10 +80,10 @@ def calibrated() -> dict[str, Cost]:
 
 def _crawled() -> dict[str, tuple[float, str]]:
     """Listing synthetic rows, as `benchmarks.catalogue` does; describing repositories over HTTP."""
-    with _server() as (engine, data), _measured(engine, data) as listed:
+    with own_server() as (engine, data), _measured(engine, data) as listed:
         catalogue.straight(engine, "file:///listed", _ROWS, 0)
-    with tempfile.TemporaryDirectory() as scratch, _server() as (engine, data):
-        _write_repositories(Path(scratch))
+    with tempfile.TemporaryDirectory() as scratch, own_server() as (engine, data):
+        write_repositories(Path(scratch), _REPOSITORIES)
         with served(Path(scratch)) as url, HubSource(url) as hub:
             crawl(engine, hub, Query(), Options(describe=False))
             with _measured(engine, data) as described:
@@ -102,11 +102,11 @@ def _crawled() -> dict[str, tuple[float, str]]:
     }
 
 
-def _write_repositories(folder: Path) -> None:
-    """Repositories with as many tensors as a decoder of eight thousand million parameters, each of them tiny."""
+def write_repositories(folder: Path, count: int) -> None:
+    """So many repositories with as many tensors as a decoder of eight thousand million parameters, each tiny."""
     tensors = {f"model.layers.{n // 9}.part{n % 9}.weight": torch.zeros(8, 8) for n in range(_TENSORS)}
     config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8}
-    for number in range(_REPOSITORIES):
+    for number in range(count):
         path = folder / "org" / f"model-{number:03}"
         path.mkdir(parents=True)
         save_file({**tensors, "model.norm.weight": torch.full((8,), float(number))}, path / "model.safetensors")
@@ -118,7 +118,7 @@ def _write_repositories(folder: Path) -> None:
 
 def _stored() -> dict[str, tuple[float, str]]:
     """Made-up measures into the database and back, as `benchmarks.storage` does."""
-    with _server() as (engine, data):
+    with own_server() as (engine, data):
         family, revisions, layers = storage.catalogue(engine, _MEMBERS, _LAYERS)
         with _measured(engine, data) as stored:
             storage.store(engine, family, revisions, layers, 1)
@@ -161,7 +161,7 @@ def _computed() -> dict[str, tuple[float, str]]:
 
 def _inferred() -> dict[str, tuple[float, str]]:
     """Inference and comparison of the committed sample; trees of a sparse family, as `benchmarks.scale` makes them."""
-    with _server() as (engine, data):
+    with own_server() as (engine, data):
         source, report = FolderSource(SAMPLE), Reporter(None)
         found = job.crawl(engine, source, job.Job(), report)
         job.measure(engine, source, found.source_id, job.Job(), report)
@@ -186,7 +186,7 @@ def _inferred() -> dict[str, tuple[float, str]]:
 
 def _queued() -> dict[str, tuple[float, str]]:
     """Jobs that do nothing, deferred and run one by one."""
-    with _server() as (engine, data):
+    with own_server() as (engine, data):
         address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=address))
 
@@ -209,7 +209,7 @@ def _queued() -> dict[str, tuple[float, str]]:
 
 
 @contextmanager
-def _server() -> Iterator[tuple[Engine, Path]]:
+def own_server() -> Iterator[tuple[Engine, Path]]:
     """A database of its own, and its folder."""
     with tempfile.TemporaryDirectory(prefix="hublineage-fleet-", ignore_cleanup_errors=True) as folder:
         settings = Settings(database_url=None, data_dir=Path(folder))
@@ -234,10 +234,10 @@ def _state(engine: Engine, data: Path) -> Spent:
         counts = [f"(SELECT count(*) FROM {table})" for table in tables.scalars()]  # noqa: S608  # our own
         rows = int(connection.execute(text(f"SELECT {' + '.join(counts)}")).scalar_one())
         size = int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
-    return Spent(time.process_time(), _server_seconds(data), rows, size)
+    return Spent(time.process_time(), server_seconds(data), rows, size)
 
 
-def _server_seconds(data: Path) -> float:
+def server_seconds(data: Path) -> float:
     """Processor seconds of PostgreSQL since its start: of its processes that run, and of those that ended."""
     file = next(data.rglob("postmaster.pid"))
     first = psutil.Process(int(file.read_text().split()[0]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.fleet_simulation import Fleet, Task
-from crawler.addresses import REMEMBERED
+from crawler.addresses import REMEMBERED, TYPICAL
 from crawler.safetensors_header import FIRST_READ
 from hublineage.settings import QueueSettings, parse_size
 from lineage.measure import Options
@@ -231,7 +231,11 @@ class _Plan:
         read = together * hub.model * hub.parts
         blocks = min(hub.layers, math.ceil(read / hub.block))
         ended = read / self.fleet.link / hub.address
-        each = max(hub.shards, min(workers, blocks)) + ended if together <= REMEMBERED else math.inf
+        each = (
+            max(hub.shards, min(workers, blocks)) + ended
+            if together * hub.shards <= REMEMBERED // TYPICAL
+            else math.inf
+        )
         return math.ceil(models * min(each, max(hub.shards, blocks)))
 
     def _one_less(self) -> Iterator[Task]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from benchmarks.fleet_costs import Cost, Costs
 
-BEGIN, END = "<!-- fleet: begin -->", "<!-- fleet: end -->"
+NAME = "fleet"  # of its markers
 WORKERS = (1, 10, 50)
 _OPENING = "one batch opened at a time"
 _NEARLY_ALL, _MUCH = 0.95, 0.25  # of a resource: alone the limit; a part of it

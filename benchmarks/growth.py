@@ -49,14 +49,14 @@ def main() -> int:
 
 
 def _line(shown: int, numbers: int, repeat: int, models: int, side: int) -> float:
-    seconds = sorted(_seconds(models, side) for _ in range(repeat))
+    seconds = sorted(layer_seconds(models, side) for _ in range(repeat))
     least = seconds[0]
     print(f"| {shown:,} | {families.spread(seconds, '.3f')} | {least / numbers * 1e9:.2f} |"
           f" {least / numbers / models * 1e9:.3f} |", flush=True)  # fmt: skip
     return least
 
 
-def _seconds(models: int, side: int) -> float:
+def layer_seconds(models: int, side: int) -> float:
     """Processor seconds for one layer of so many models, from memory."""
     random = torch.Generator().manual_seed(models)
     root = torch.randn(side, side, generator=random)

@@ -1,15 +1,16 @@
 """Learns how to weigh the evidence of edges and of their direction, and says how well that works elsewhere.
 
-    python -m benchmarks.learn --learn DIR ... --report DIR ... [--measures DIR] [--write]
+    python -m benchmarks.learn --learn DIR ... --absent DIR ... --report DIR ... [--measures DIR] [--write]
 
 Each DIR is a zoo (`python -m benchmarks.zoo split ...`) with its truth.json. The weights maximise the likelihood of the
 true roots of the learning zoos' trees and of random connected parts of them, down to single edges, so that neither the
 shape of whole trees nor their number of children is learnt by heart; each zoo counts alike, however large. Skeletons
 are the true ones, casts and pruned copies in their sources' nodes: only direction is asked. How likely an edge of an
 inferred skeleton is true, by its margin over the best pair that could replace it and by its angles with the others, is
-a logistic regression; its calibration is said with each zoo left out as well. What is reported on must not be learnt
-from; the same folder in both is refused. --write stores the weights, with their provenance, in lineage/learnt.json;
---measures keeps measures for the next time.
+a logistic regression; its calibration is said with each zoo left out as well. When the parent of a group of models is
+absent is learnt from the zoos of --absent (benchmarks/learn_absent.py). What is not asked for stays as it is. What is
+reported on must not be learnt from; the same folder in both is refused. --write stores the weights, with their
+provenance, in lineage/learnt.json; --measures keeps measures for the next time.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from benchmarks.learn_absent import absent_left_out, groups, learn_absent
 from benchmarks.recovery_zoos import Family, measured, open_zoo
 from lineage.adjacency import ANGLE_FLOOR, MARGIN_FLOOR, Signs, core_signs
 from lineage.calibration import calibration
@@ -35,7 +37,7 @@ from lineage.cluster import clusters, duplicates
 from lineage.copies import copies, stand_ins
 from lineage.direction import SCORES, edge_scores
 from lineage.family import FamilyMeasures
-from lineage.learnt import FILE, AdjacencyWeights, learnt
+from lineage.learnt import FILE, AdjacencyWeights, Learnt, learnt
 from lineage.skeleton import skeleton
 from lineage.walk import outward, sides
 
@@ -265,16 +267,18 @@ def main() -> int:
     """Learn, write where asked, and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--learn", type=Path, nargs="*", default=[], help="zoos to learn from")
+    parser.add_argument("--absent", type=Path, nargs="*", default=[], help="zoos to learn from when a parent is absent")
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="zoos to report on")
     parser.add_argument("--measures", type=Path, help="keep the measures here; a scratch folder by default")
     parser.add_argument("--write", action="store_true", help="store the weights in lineage/learnt.json")
     arguments = parser.parse_args()
-    if both := {path.resolve() for path in arguments.learn} & {path.resolve() for path in arguments.report}:
+    learning = {path.resolve() for path in [*arguments.learn, *arguments.absent]}
+    if both := learning & {path.resolve() for path in arguments.report}:
         parser.error(f"learnt from and reported on: {', '.join(map(str, both))}")
     with tempfile.TemporaryDirectory() as scratch:
         cache = arguments.measures or Path(scratch)
-        weights = learnt().direction
-        adjacency = learnt().adjacency
+        weights, adjacency, absent = learnt().direction, learnt().adjacency, learnt().absent
+        provenance: dict[str, list[str]] = {}
         if arguments.learn:
             opened = [open_zoo(folder) for folder in arguments.learn]
             families = [measured(zoo, cache) for zoo in opened]
@@ -286,8 +290,17 @@ def main() -> int:
             print(json.dumps({"direction": weights, "adjacency": asdict(adjacency)}), flush=True)
             names = [str(folder) for folder in arguments.learn]
             print(f"adjacency, each zoo left out: {left_out(dict(zip(names, seen, strict=True)))}", flush=True)
-            if arguments.write:
-                _write(weights, adjacency, [folder.name for folder in arguments.learn])
+            provenance["zoos"] = [folder.name for folder in arguments.learn]
+        if arguments.absent:
+            opened = [open_zoo(folder) for folder in arguments.absent]
+            some = {zoo.folder.name: groups(zoo.models, measured(zoo, cache)) for zoo in opened}
+            told_by = {name: seen for name, seen in some.items() if seen}
+            absent = learn_absent(list(told_by.values()))
+            print(json.dumps({"absent": asdict(absent)}), flush=True)
+            print(f"absent parents, each zoo left out: {absent_left_out(told_by)}", flush=True)
+            provenance["absent_zoos"] = [folder.name for folder in arguments.absent]
+        if arguments.write:
+            _write(Learnt(weights, adjacency, absent, ()), provenance)
         every: list[TrueTree] = []
         edges: list[tuple[Signs, bool]] = []
         for folder in arguments.report:
@@ -302,16 +315,14 @@ def main() -> int:
     return 0
 
 
-def _write(weights: dict[str, float], adjacency: AdjacencyWeights, zoos: Sequence[str]) -> None:
+def _write(found: Learnt, provenance: Mapping[str, list[str]]) -> None:
+    command = {"command": "python -m benchmarks.learn --learn ... --absent ... --write"}
+    before = json.loads(FILE.read_text())["provenance"]
     content: dict[str, Any] = {
-        "direction": weights,
-        "adjacency": asdict(adjacency),
-        "provenance": {
-            "command": "python -m benchmarks.learn --learn ... --write",
-            "zoos": list(zoos),
-            "parts": PARTS,
-            "penalty": PENALTY,
-        },
+        "direction": found.direction,
+        "adjacency": asdict(found.adjacency),
+        "absent": asdict(found.absent),
+        "provenance": before | command | provenance | {"parts": PARTS, "penalty": PENALTY},
     }
     FILE.write_text(json.dumps(content, indent=2) + "\n")
     learnt.cache_clear()

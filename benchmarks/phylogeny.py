@@ -24,6 +24,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.families import machine
+from benchmarks.pages import between_markers, with_markers
 from benchmarks.recovery import commit
 from benchmarks.recovery_methods import OTHERS
 from benchmarks.recovery_zoos import Zoo, grown, open_zoo, truth_of
@@ -42,7 +43,7 @@ from lineage.recover import Parameters, heritage
 from lineage.stored import load_measures
 
 PAGE = Path("BENCHMARKS.md")
-BEGIN, END = "<!-- phylogeny: begin -->", "<!-- phylogeny: end -->"
+NAME, HEADING = "phylogeny", "Learning-free phylogeny"  # of its part of the page
 Pairs = frozenset[tuple[str, str]]
 Sketched = tuple[FamilyMeasures, tuple[str, ...], Sketches | None]
 VARIANTS = {
@@ -166,17 +167,6 @@ def table(results: Sequence[tuple[Zoo, dict[str, tuple[Counted, Counted]]]]) -> 
     return lines
 
 
-def between_markers(page: str, text: str) -> str:
-    """The page with `text` between its markers, which are added at its end where there are none."""
-    if BEGIN not in page:
-        page = f"{page.rstrip()}\n\n## Learning-free phylogeny\n\n{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"the page has {BEGIN} without {END}")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 2 where the request makes no sense."""
     top = argparse.ArgumentParser(
@@ -219,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
                 *lines,
             ]
         )
-        PAGE.write_text(between_markers(PAGE.read_text(), text))
+        PAGE.write_text(between_markers(with_markers(PAGE.read_text(), NAME, HEADING), NAME, text))
     return 0
 
 

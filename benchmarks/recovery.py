@@ -29,8 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.families import machine
+from benchmarks.pages import between_markers
 from benchmarks.recovery_plots import draw
-from benchmarks.recovery_report import between_markers, document
+from benchmarks.recovery_report import NAME, document
 from benchmarks.recovery_scores import Result, results, scores
 from benchmarks.recovery_zoos import Zoo, grown, measured, open_zoo
 from benchmarks.zoo.splits import SPLITS
@@ -154,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         zoos = chosen(asked)
         if asked.write:
-            between_markers(asked.page.read_text(), "")
+            between_markers(asked.page.read_text(), NAME, "")
     except (ValueError, OSError) as error:
         print(f"recovery: {error}", file=sys.stderr)
         return 2
@@ -165,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
         asked.json.write_text(json.dumps([one.plain() for one in found], indent=1) + "\n")
     if asked.write:
         plots = [path.as_posix() for path in draw(found, asked.plots)]
-        asked.page.write_text(between_markers(asked.page.read_text(), document(found, facts(found), plots)))
+        asked.page.write_text(between_markers(asked.page.read_text(), NAME, document(found, facts(found), plots)))
     return 0
 
 

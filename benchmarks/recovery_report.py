@@ -10,7 +10,7 @@ from statistics import mean
 from benchmarks.recovery_methods import METHODS, OURS
 from benchmarks.recovery_scores import STATED, Result, Spread, by_split, calibrated, spread
 
-BEGIN, END = "<!-- recovery: begin -->", "<!-- recovery: end -->"
+NAME = "recovery"  # of its markers
 
 
 @dataclass(frozen=True)
@@ -218,12 +218,3 @@ def _of(found: Sequence[Result], value: Callable[[Result], tuple[int, int]], *, 
     if bare:
         return str(part)
     return f"{part} of {whole}" if whole else "-"
-
-
-def between_markers(page: str, text: str) -> str:
-    """The page with `text` between its markers. Raises ValueError unless it has both, once and in order."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"the page needs {BEGIN} and, after it, {END}, once each")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"

@@ -62,7 +62,7 @@ def main() -> int:
         )
         _compare("files", FolderSource(folder), family, arguments)
         if not arguments.no_hub:
-            with _hub(folder) as url, HubSource(url) as hub:
+            with served(folder) as url, HubSource(url) as hub:
                 _compare("the loopback Hub", hub, family, arguments)
     finally:
         if own:
@@ -146,7 +146,7 @@ def _measure(source: Any, family: families.Family, revisions: list[Revision], pr
 
 
 @contextmanager
-def _hub(folder: Path) -> Iterator[str]:
+def served(folder: Path) -> Iterator[str]:
     """The local Hub in a process of its own."""
     code = "import sys\nfrom hublineage.hub.server import HubServer\n"
     code += "with HubServer(sys.argv[1]) as hub:\n    print(hub.url, flush=True)\n    sys.stdin.read()\n"

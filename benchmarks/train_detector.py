@@ -161,7 +161,7 @@ def gathered(folders: Sequence[Path], caches: Sequence[Path], *, whole: bool = F
 
 def obtained(asked: argparse.Namespace, caches: Sequence[Path]) -> tuple[Network, list[dict[str, float]]]:
     """The network that is reported on: trained now, and stored where asked, or read."""
-    zoos = [one for one in gathered(asked.learn, caches) if one.architecture not in asked.without]
+    zoos = gathered([one for one in asked.learn if open_zoo(one).architecture not in asked.without], caches)
     if asked.without_optimiser:
         zoos = trained_with(zoos, asked.without_optimiser, by_it=False)
     if not zoos:

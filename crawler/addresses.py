@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from crawler.retry import TryAgain
 from db.errors import Failure
 
-REMEMBERED = 4096  # addresses; of more, those that were used least recently are forgotten
+# Bytes of addresses; of more, those that were used least recently are forgotten. The files of a batch of 256 models with
+# 4,096 neighbours fit in: blocks of layers ask for all of them again and again.
+REMEMBERED = 64 << 20
+TYPICAL = 2_500  # bytes of one: a signed address of a kilobyte or two, headers, and what holds them
+_HELD_BY = 1_000  # bytes of the objects themselves
 
 File = tuple[str, str, str]
 """Repository, commit sha and path."""
@@ -29,17 +33,26 @@ class Address:
     size: int | None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes to remember it, about."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers.items()) + _HELD_BY
+
 
 class AddressExpiredError(Exception):
     """The signed address opens nothing any more."""
 
 
 class Addresses:
-    """Addresses of the files used last, for many threads at once. `resolve` asks the Hub for one."""
+    """Addresses of the files used last, `limit` bytes of them, for many threads at once.
+
+    `resolve` asks the Hub for one.
+    """
 
     def __init__(self, resolve: Callable[[File], Address], limit: int = REMEMBERED) -> None:
         self._resolve = resolve
         self._limit = limit
+        self._held = 0  # bytes
         self._known: OrderedDict[File, Address] = OrderedDict()
         self._asked: dict[File, Future[Address]] = {}  # being asked for now
         self._lock = threading.Lock()
@@ -75,7 +88,7 @@ class Addresses:
         """Do not give this address again."""
         with self._lock:
             if self._known.get(file) is address:
-                del self._known[file]
+                self._drop(file)
 
     def _ask(self, file: File, asked: Future[Address]) -> Address:
         try:
@@ -83,16 +96,21 @@ class Addresses:
         except BaseException as error:
             with self._lock:
                 del self._asked[file]
-                self._known.pop(file, None)
+                self._drop(file)
             # An interrupt is this thread's own: those who wait try again.
             passed_on = error if isinstance(error, Exception) else TryAgain("interrupted", model=file[0], file=file[2])
             asked.set_exception(passed_on)
             raise
         with self._lock:
             del self._asked[file]
+            self._drop(file)
             self._known[file] = found
-            self._known.move_to_end(file)
-            while len(self._known) > self._limit:
-                self._known.popitem(last=False)
+            self._held += found.nbytes
+            while self._held > self._limit:
+                self._drop(next(iter(self._known)))
         asked.set_result(found)
         return found
+
+    def _drop(self, file: File) -> None:
+        known = self._known.pop(file, None)
+        self._held -= known.nbytes if known is not None else 0

@@ -260,17 +260,6 @@ def family_layers(session: Session, family_id: int) -> list[FamilyLayer]:
     return list(session.scalars(query))
 
 
-def stored_layers(session: Session, family_id: int, metric_version: int) -> set[int]:
-    """The layers of which a finished batch of the family has measures."""
-    query = select(LayerMeasures.layer_id).join(MeasureBatch, MeasureBatch.id == LayerMeasures.batch_id)
-    finished = MeasureBatch.finished_at.is_not(None)
-    return set(
-        session.scalars(
-            query.where(MeasureBatch.family_id == family_id, MeasureBatch.metric_version == metric_version, finished)
-        )
-    )
-
-
 def layer_places(session: Session, family_id: int, metric_version: int) -> list[tuple[int, int]]:
     """Batch and layer of all that finished batches of a family have stored, by batch and layer."""
     query = (

@@ -65,11 +65,11 @@ def unpin(number: Number, data_dir: DataDir = None) -> None:
 def prune(
     keep: Annotated[
         int | None,
-        typer.Option(min=0, help="Runs of each family that are kept; by default as the settings say, at first 10."),
+        typer.Option(min=0, help="Runs of each family that are kept beside the current one; the settings' by default."),
     ] = None,
     days: Annotated[
         float | None,
-        typer.Option(min=0, help="And of these, only the ones younger than so many; by default as the settings say."),
+        typer.Option(min=0, help="And of these, only the ones younger than so many; the settings' by default."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     data_dir: DataDir = None,

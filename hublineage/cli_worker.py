@@ -122,8 +122,8 @@ def schedule(
 ) -> None:
     """Queue what the settings follow, by their cron expressions: increments, sweeps, inference, retention.
 
-    Several schedulers do no harm. Where the settings file has no table `follow`, only inference and retention are queued.
-    `hublineage config` shows what is followed and when.
+    Several schedulers do no harm. Where the settings file has no table `follow`, only inference and retention are
+    queued. `hublineage config` shows what is followed and when.
 
     hublineage schedule --log-format json --metrics-port 9100
     """

@@ -53,6 +53,13 @@ def source_name(folder: Path | None, endpoint: str | None, query: Query, *, whol
     return (endpoint or read_settings().endpoint).rstrip("/")
 
 
+def said_source(folder: Path | None, endpoint: str | None) -> str | None:
+    """The name of the source that the command line names; None where it names none."""
+    if folder is None and endpoint is None:
+        return None
+    return source_name(folder, endpoint, Query(limit=1))
+
+
 def known_sources(engine: Engine) -> dict[str, int]:
     """The sources of the catalogue and their ids."""
     with transaction(engine) as session:
@@ -62,8 +69,8 @@ def known_sources(engine: Engine) -> dict[str, int]:
 def crawled_sources(engine: Engine, folder: Path | None, endpoint: str | None) -> list[tuple[str, int]]:
     """Names and ids of the sources that were crawled: of the one that is named, or of all of them."""
     known = known_sources(engine)
-    if folder is not None or endpoint is not None:
-        name = source_name(folder, endpoint, Query(limit=1))
+    name = said_source(folder, endpoint)
+    if name is not None:
         if name not in known:
             raise UsageError(f"{name} was not crawled yet: hublineage crawl comes first")
         return [(name, known[name])]

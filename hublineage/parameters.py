@@ -34,6 +34,12 @@ def measuring(settings: Settings, *, retry_failed: bool = False) -> Options:
     )
 
 
+def inferring(settings: Settings) -> Parameters:
+    """How the queue infers. Raises UsageError for what does not go together."""
+    said = settings.infer
+    return parameters(said.method, said.metric, said.trees, said.decide, said.decide_direction, detector=said.detector)
+
+
 def parameters(
     method: str,
     metric: str,

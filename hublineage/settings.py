@@ -10,7 +10,13 @@ from typing import Any, Literal
 
 from croniter import croniter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from crawler.folder import FolderSource
 from crawler.source import Query
@@ -90,6 +96,12 @@ class QueueSettings(_Section):
     poll: float = Field(default=2.0, gt=0)  # for what no notification tells of
     keep_days: float = Field(default=7.0, ge=0)  # finished jobs
 
+    @field_validator("block")
+    @classmethod
+    def _is_size(cls, text: str) -> str:
+        parse_size(text)
+        return text
+
     @model_validator(mode="after")
     def _hears_heartbeats(self) -> QueueSettings:
         if self.stalled_after < 2 * self.heartbeat:
@@ -102,7 +114,7 @@ class Inference(_Section):
 
     method: Literal["recover", "mother", "phylogeny", "detector"] = "recover"
     trees: int | None = Field(default=None, ge=1)
-    metric: str = "fine-tune"
+    metric: Literal["fine-tune", "low-rank"] = "fine-tune"
     detector: bool = False  # whether recover asks the learned detector for directions
     decide: float | None = Field(default=None, ge=0, le=1)
     decide_direction: float | None = Field(default=None, ge=0, le=1)
@@ -162,6 +174,8 @@ def read_settings(**said: Any) -> Settings:
     """The settings with what the command line says laid over them. Raises UsageError, which names what is wrong."""
     try:
         return Settings(**said)
+    except SettingsError as error:  # what should be JSON is none
+        raise UsageError(f"{error}: {' '.join(str(error.__cause__).split())}") from error
     except ValidationError as error:
         wrong = error.errors()[0]
         name = ".".join(str(part) for part in wrong["loc"]) or "settings"

@@ -2,74 +2,170 @@
 
 In a tree all of whose nodes are there, the angle at a node between its neighbours is nearly right. Where the parent h
 of a, b, c, ... is missing, the spanning tree joins them to the one that moved least, a, and the angles there are acute:
-<b - a, c - a> = ||a - h||², the same for all pairs b, c, and about half of their squared distances. Siblings whose
-drift is shared have acute angles at their parent too, but smaller ones, whose products go with the lengths of both
-steps. So folds of one initialisation, or fine-tunes of a base that is not public, show themselves from three on; two
-alone cannot.
+<b - a, c - a> = ||a - h||², the same for all pairs b, c. Siblings whose drift is shared have acute angles at their
+parent too. What tells the two apart is how acute angles are elsewhere in the tree, where nobody is missing; that the
+centre of a group could be replaced, as another sibling is hardly farther from the rest; and norms, which say of an edge
+whether its ends' parent lies between them (between.py). A logistic regression weighs the four (benchmarks/learn.py).
+Decay is one drift that can be taken out: it moves all children along their parent.
+
+Where norms alone leave no doubt, as of folds of one initialisation, two siblings are enough, and the tree is rooted at
+them, whatever its other edges say: the absent parent is above them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, log
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
 
-from lineage.drift import cosine
+from lineage.adjacency import edge_margins
+from lineage.between import CLEAR, CLEAREST
+from lineage.learnt import AbsentWeights, learnt
+from lineage.preorder import preorder
+from lineage.skeleton import Skeleton
+from lineage.walk import outward
 
-ACUTE = 0.35  # cosine of an angle that no parent has between its children, of three and more ...
-ACUTE_PAIR = 0.4  # ... and of two
-CONSTANT = 0.25  # spread of the inner products over their mean, at most
+ACUTE = 0.1  # cosine from which on the angle between two neighbours makes them one group
+HELPED = 3.0  # what norms say, on average, of the edges of a group whose centre's parent is none of them
+LEAST = 0.5  # probability from which on the parent of a group counts as absent
+USUAL = 0.9  # quantile of the other cosines in a tree
+FEWEST = 3  # cosines that make a quantile
+NEAREST = 512  # neighbours of one member that are looked at
+FLOOR = 0.02  # of a cosine; what small networks scatter by
+MARGIN_FLOOR = 0.01
+
+Pair = tuple[int, int]
 
 
-def absent_parents(
-    members: Sequence[int], edges: Sequence[tuple[int, int]], squared: NDArray[np.float64]
-) -> tuple[tuple[int, ...], ...]:
-    """Groups of members whose common parent is missing, each of them ascending, ordered by their first.
+@dataclass(frozen=True)
+class Group:
+    """A member and neighbours that it sees under acute angles, and what speaks for an absent parent of them all."""
 
-    `edges` are a tree that spans `members` (positions in the family), each from parent to child, and `squared` (n, n)
-    is over `members`. The way from the centre to its parent leads through the missing parent too, so a group has the
-    parent of its centre in it, or the root for its centre: else it is siblings who share a drift.
+    members: frozenset[int]
+    acute: float  # mean cosine of the angles at the centre, decay taken out
+    usual: float  # a high quantile of the cosines of the tree's other angles; NaN: there are too few
+    margin: float  # the largest of its edges' margins over their best replacement, see adjacency.py
+    between: float  # mean of what norms say of its edges, 0 where nothing is told
+
+    def probability(self, weights: AbsentWeights) -> float:
+        """That the common parent of the group is absent."""
+        usual = weights.usual_cosine if isnan(self.usual) else log(max(self.usual, 0.0) + FLOOR)
+        odds = weights.offset + weights.acute * log(max(self.acute, 0.0) + FLOOR) + weights.usual * usual
+        odds += weights.margin * log(self.margin + MARGIN_FLOOR) + weights.between * self.between
+        return float(expit(odds))
+
+
+def absent_parents(found: Skeleton, root: int) -> tuple[tuple[int, ...], ...]:
+    """Groups of sources whose common parent is missing, each of them ascending, ordered by their first.
+
+    `root`, a source, is the root that was chosen for the skeleton.
     """
-    place = {member: index for index, member in enumerate(members)}
-    neighbours: dict[int, list[int]] = {}
-    parent = {place[child]: place[up] for up, child in edges}
-    for a, b in edges:
-        neighbours.setdefault(place[a], []).append(place[b])
-        neighbours.setdefault(place[b], []).append(place[a])
-    found: list[set[int]] = []
-    for centre in sorted(neighbours):
-        others = np.array(sorted(neighbours[centre]), dtype=np.int64)
-        for group in _acute(centre, others, squared):
-            if parent.get(centre, centre) not in group:
-                continue
-            # Of two that moved equally little each may have been given some of the others, and the two one another.
-            alike = [one for one in found if len(one & group) > 1]
-            found = [one for one in found if one not in alike] + [group.union(*alike)]
-    return tuple(sorted(tuple(sorted(members[at] for at in group)) for group in found))
+    weights = learnt().absent
+    groups = [set(one.members) for one in seen_groups(found, root) if one.probability(weights) >= LEAST]
+    joined: list[set[int]] = []
+    for group in [*clear_siblings(found), *groups]:
+        # Of two that moved equally little each may have been given some of the others, and the two one another.
+        alike = [one for one in joined if len(one & group) > 1]
+        joined = [one for one in joined if one not in alike] + [group.union(*alike)]
+    return tuple(sorted(tuple(sorted(group)) for group in joined))
 
 
-def _acute(centre: int, others: NDArray[np.int64], squared: NDArray[np.float64]) -> list[set[int]]:
-    """The centre with neighbours that it sees under acute angles with one constant inner product, in sets."""
-    if len(others) < 2:
-        return []
-    a, b = (index.ravel() for index in np.meshgrid(others, others, indexing="ij"))
-    angles = cosine(squared, np.full(len(a), centre), a, b).reshape(len(others), -1)
-    near = (angles >= ACUTE) & (angles <= 1)
-    labels = connected_components(near, directed=False)[1]
-    groups = []
-    for label in range(labels.max() + 1):
-        inside = np.flatnonzero(labels == label)
-        pairs = np.triu_indices(len(inside), 1)
-        cosines = angles[np.ix_(inside, inside)][pairs]
-        if len(cosines) == 0 or cosines.min() < (ACUTE if len(inside) > 2 else ACUTE_PAIR):
-            continue
-        lengths = np.sqrt(squared[centre, others[inside]])
-        products = cosines * lengths[pairs[0]] * lengths[pairs[1]]
-        if products.std() <= CONSTANT * products.mean():
-            groups.append({centre, *map(int, others[inside])})
+def clear_siblings(found: Skeleton) -> list[set[int]]:
+    """Sources that edges join whose ends are siblings by their norms alone, in sets."""
+    clear = [pair for pair, told in found.between.items() if told >= CLEAR]
+    groups: list[set[int]] = []
+    for pair in clear:
+        touched = [one for one in groups if not one.isdisjoint(pair)]
+        groups = [one for one in groups if one not in touched] + [set(pair).union(*touched)]
     return groups
+
+
+def seen_groups(found: Skeleton, root: int) -> list[Group]:
+    """The groups of a skeleton that may lack a parent, at every source with two neighbours and more.
+
+    The way from a centre to its own parent leads through the missing parent too. So a group has the parent of its
+    centre in it, or the root for its centre, else it is siblings who share a drift, unless norms say otherwise.
+    """
+    if len(found.core) < 2:
+        return []
+    directed = outward(root, found.core)
+    place = {member: index for index, member in enumerate(found.sources)}
+    edges = np.array([(place[a], place[b]) for a, b in directed], dtype=np.intp)
+    margins = edge_margins(found.core_squared, edges, preorder(len(place), edges, place[root]))
+    margin = {frozenset(edge): max(value, 0.0) for edge, value in zip(directed, margins.tolist(), strict=True)}
+    parent = {child: up for up, child in directed}
+    neighbours: dict[int, list[int]] = {}
+    for a, b in directed:
+        neighbours.setdefault(a, []).append(b)
+        neighbours.setdefault(b, []).append(a)
+    stars = [_star(found, place, centre, sorted(others)) for centre, others in sorted(neighbours.items())]
+    groups = []
+    for star in stars:
+        for inside in star.groups:
+            members = [star.others[at] for at in inside]
+            told = [found.between.get((star.centre, one), 0.0) for one in members]
+            between = float(np.mean([min(one, CLEAREST) for one in told]))
+            if parent.get(star.centre, star.centre) not in (star.centre, *members) and between < HELPED:
+                continue
+            groups.append(
+                Group(
+                    frozenset((star.centre, *members)),
+                    float(star.cosines[np.ix_(inside, inside)][np.triu_indices(len(inside), 1)].mean()),
+                    _usual(stars, star, inside),
+                    max(margin[frozenset((star.centre, one))] for one in members),
+                    between,
+                )
+            )
+    return groups
+
+
+@dataclass(frozen=True)
+class _Star:
+    """A member with its neighbours, the nearest of them where they are very many."""
+
+    centre: int
+    others: tuple[int, ...]
+    cosines: NDArray[np.float64]  # (k, k) of the angles at the centre, 1 on the diagonal
+    groups: tuple[NDArray[np.intp], ...]  # of two neighbours and more, by their places
+
+
+def _star(found: Skeleton, place: Mapping[int, int], centre: int, others: Sequence[int]) -> _Star:
+    at, around = place[centre], np.array([place[one] for one in others], dtype=np.intp)
+    squared = found.core_squared
+    around = around[
+        np.isfinite(squared[at, around]) & np.isfinite(found.norms[[at]]) & np.isfinite(found.norms[around])
+    ]
+    around = np.sort(around[np.argsort(squared[at, around], kind="stable")[:NEAREST]])
+    products = (squared[at, around][:, None] + squared[at, around] - squared[np.ix_(around, around)]) / 2
+    # What decay did to each: its share of the centre itself.
+    norms = found.norms
+    along = (norms[at] + squared[at, around] - norms[around]) / 2
+    if norms[at] > 0:
+        products = products - along[:, None] * along / norms[at]
+    sizes = np.sqrt(np.maximum(np.diag(products), 0))
+    sides = sizes[:, None] * sizes
+    cosines = np.divide(products, sides, out=np.zeros_like(products), where=(sides > 0) & np.isfinite(products))
+    cosines = np.where(np.abs(cosines) <= 1, cosines, 0.0)  # beyond 1: distances over different elements
+    np.fill_diagonal(cosines, 1.0)
+    labels = connected_components(cosines >= ACUTE, directed=False)[1] if len(around) else np.zeros(0, dtype=np.int32)
+    inside = [np.flatnonzero(labels == label) for label in range(labels.max(initial=-1) + 1)]
+    members = tuple(found.sources[one] for one in around)
+    return _Star(centre, members, cosines, tuple(one for one in inside if len(one) > 1))
+
+
+def _usual(stars: Sequence[_Star], here: _Star, inside: NDArray[np.intp]) -> float:
+    """A high quantile of the cosines of all angles but those of one group; NaN where there are few."""
+    apart = np.ones(len(here.others), dtype=bool)
+    apart[inside] = False
+    others = [star.cosines[np.triu_indices(len(star.others), 1)] for star in stars if star is not here]
+    others.append(here.cosines[np.triu(apart[:, None] | apart, 1)])
+    every = np.concatenate(others)
+    return float(np.quantile(every, USUAL)) if len(every) >= FEWEST else float("nan")
 
 
 def distances_to_absent(squared: NDArray[np.float64]) -> NDArray[np.float64]:

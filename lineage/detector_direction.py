@@ -15,7 +15,9 @@ import numpy as np
 from lineage.detector import alone, spread_layers
 from lineage.detector_features import FeatureTable, comparable
 from lineage.detector_network import CLASSES, Network, network
+from lineage.direction import UNLIKE
 from lineage.family import FamilyMeasures
+from lineage.pruned import zero_share
 
 Edge = tuple[int, int]
 Scores = dict[Edge, dict[str, float]]  # of every edge of a tree, as `lineage.direction.edge_scores` gives them
@@ -34,16 +36,19 @@ def detector_odds(
 ) -> dict[Edge, float]:
     """Of each edge (i, j), positions of members, the log-odds that i is j's parent against j i's; within ± `most`.
 
-    The two are judged alone: what their relatives say is in the tree's other edges. 0 where nothing was compared. `by`:
-    another network than the shipped one.
+    The two are judged alone: what their relatives say is in the tree's other edges. 0 where nothing was compared, and
+    where shares of zeros differ too much for moments and slopes to be compared (`lineage.direction.UNLIKE`): there it
+    was right in three quarters of edges only, and turned whole trees. `by`: another network than the shipped one.
     """
     if not edges:
         return {}
     can = comparable(measures)
-    return {
-        (i, j): float(np.clip(_odds(measures, i, j, by or network()), -most, most)) if can[i, j] else 0.0
-        for i, j in edges
-    }
+    zeros = zero_share(measures, range(len(measures.members)))
+    said = {}
+    for i, j in edges:
+        asked = can[i, j] and abs(zeros[i] - zeros[j]) <= UNLIKE
+        said[i, j] = float(np.clip(_odds(measures, i, j, by or network()), -most, most)) if asked else 0.0
+    return said
 
 
 def _odds(measures: FamilyMeasures, i: int, j: int, by: Network) -> float:

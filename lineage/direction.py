@@ -22,7 +22,7 @@ from lineage.walk import outward
 
 SCORES = ("slope", "kurtosis", "norm", "vectors", "start", "zeros", "stand_in", "side")
 STEADIEST = 4.0  # standard deviations; beyond, layers are no longer independent witnesses
-ASKED = {"detector": 0.75}  # the weight of a score that is only there where it was asked for (detector_direction.py)
+ASKED = {"detector": 0.5}  # the weight of a score that is only there where it was asked for (detector_direction.py)
 ALONE = 0.5  # what one layer by itself says, of which nobody knows how steady it is
 UNLIKE = 0.1  # shares of zeros that differ by more make moments and slopes of two members incomparable
 

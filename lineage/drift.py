@@ -69,10 +69,11 @@ class _Measured:
 def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
     """Children that are likelier their parent's siblings, and their grandparents; not two of them on one way down."""
     chains = np.array([(parent[i], i, j) for j, i in parent.items() if i in parent], dtype=np.int64).reshape(-1, 3)
+    squared = measured.squared
+    chains = chains[np.isfinite(squared[chains[:, 0], chains[:, 2]])]  # of those that were measured
     if not len(chains):
         return {}
     h, i, j = chains.T
-    squared = measured.squared
     at_parent, at_top = cosine(squared, i, h, j), cosine(squared, h, i, j)
     pairs = _sibling_pairs(parent)
     pairs = pairs[np.isfinite(squared[pairs[:, 1], pairs[:, 2]])]  # of those that were measured
@@ -103,10 +104,16 @@ def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
 def cosine(
     squared: NDArray[np.float64], at: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Cosines of the angles at `at` in triangles with `a` and `b`, from squared distances; 0 where two are equal."""
-    sides = squared[at, a] * squared[at, b]
-    inner = (squared[at, a] + squared[at, b] - squared[a, b]) / 2
-    return np.divide(inner, np.sqrt(sides), out=np.zeros(len(at)), where=sides > 0)
+    """Cosines of the angles at `at` in triangles with `a` and `b`, from squared distances.
+
+    0 where two are equal, and -inf where a pair was not measured.
+    """
+    one, other, across = squared[at, a], squared[at, b], squared[a, b]
+    known = np.isfinite(one) & np.isfinite(other) & np.isfinite(across)
+    inner = (np.where(known, one + other, 0.0) - np.where(known, across, 0.0)) / 2
+    sides = np.where(known, one * other, 0.0)
+    found = np.divide(inner, np.sqrt(sides), out=np.zeros(len(at)), where=sides > 0)
+    return np.where(known, found, -np.inf)
 
 
 def _sibling_pairs(parent: dict[int, int]) -> NDArray[np.int64]:

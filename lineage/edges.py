@@ -8,6 +8,7 @@ from math import isnan
 import numpy as np
 
 from lineage.adjacency import Signs, core_signs
+from lineage.between import CLEAR
 from lineage.direction import Rooted
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
@@ -43,13 +44,16 @@ def directed_edges(
     inferred = []
     for parent, child in directed:
         node = found.copies.source.get(parent, parent)
-        seen = signs.get((node, found.copies.source.get(child, child)))
+        ends = node, found.copies.source.get(child, child)
+        seen = signs.get(ends)
         direction = float(above[tree.place[place[child]]])
         own = float(found.squared[place[parent], place[child]])
         adjacency = seen.probability(learnt().adjacency) if seen else learnt().adjacency.copy
-        orphaned = any({parent, child} <= group for group in orphans)
+        orphaned = ends[0] != ends[1] and any(group.issuperset(ends) for group in orphans)
         if orphaned:
-            adjacency = min(adjacency, _ADJACENT_ORPHANS)
+            adjacency = min(adjacency, learnt().absent.adjacent)
+        if found.between.get(ends, 0.0) >= CLEAR:
+            direction = 0.5
         if found.copies.source.get(child) == parent:
             direction, relationship = 1.0, "pruned" if child in found.copies.pruned else "cast"
         else:
@@ -71,6 +75,7 @@ def directed_edges(
                     **(_signs(seen) if seen else {}),
                     "squared_distance": own,
                     **({} if share is None else {"share_among_copies": share}),
+                    **({"between": found.between[ends]} if ends in found.between else {}),
                     **({"parent absent": 1.0} if orphaned else {}),
                     **_scores(rooted, node, child),
                     **dates(parent, child, created),
@@ -122,6 +127,3 @@ def copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mappi
     return InferredEdge(
         measures.members[original], measures.members[copy], "duplicate", 0.9 if known else 0.5, bool(known), known
     )
-
-
-_ADJACENT_ORPHANS = 0.2  # siblings whose parent is absent are seldom each other's parents

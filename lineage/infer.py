@@ -13,14 +13,13 @@ from db import measurements
 from db.engine import exclusive, transaction
 from lineage.absent import distances_to_absent
 from lineage.family import LayerKind
-from lineage.large import large_heritage
 from lineage.measure import METRIC_VERSION
 from lineage.pair_store import AllPairs
 from lineage.phylogeny_stored import load_sketches
 from lineage.provenance import digest, versions
 from lineage.recover import Parameters, heritage, in_pieces
 from lineage.stored import load_measures
-from lineage.stored_pairs import StoredPairs
+from lineage.stored_pairs import load_pair_store
 from lineage.trees import Heritage, InferredEdge
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
     """
     with exclusive(engine, f"infer family {family_id}"), transaction(engine) as session:
         members = {member.revision_id: member for member in measurements.members(session, family_id)}
-        store = StoredPairs(session, family_id, equal=parameters.detector)
+        store = load_pair_store(session, family_id, equal=parameters.detector)
         large = in_pieces(store.family, parameters)
         measures = store.family if large else load_measures(session, family_id)
         twins = _twins(members, measures)
@@ -50,10 +49,7 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
         if run is None:
             created = {} if weights_only else _created(members, measures)
             sketches = load_sketches(session, family_id, measures) if parameters.method == "phylogeny" else None
-            if large:
-                found = large_heritage(store, parameters, created)
-            else:
-                found = heritage(measures, parameters, created, sketches)
+            found = heritage(store if large else measures, parameters, created, sketches)
             run = rows.add_run(session, {**values, "notes": list(found.notes)})
             _store(session, run.id, _with_twins(found, twins), store if large else AllPairs(measures))
         rows.set_current(session, run)

@@ -24,11 +24,25 @@ class AdjacencyWeights:
 
 
 @dataclass(frozen=True)
+class AbsentWeights:
+    """Of the log-odds that the common parent of a group is absent, see `lineage.absent.Group`."""
+
+    offset: float
+    acute: float  # of the log of the mean cosine
+    usual: float  # of the log of the cosines elsewhere in the tree
+    margin: float  # of the log of the largest margin
+    between: float  # of what norms say
+    usual_cosine: float  # that log where a tree has no other angles: the mean over the zoos
+    adjacent: float  # share of true edges among those of groups whose parent was said to be absent
+
+
+@dataclass(frozen=True)
 class Learnt:
     """Weights, and the zoos that they were learnt from, on which nothing may be reported."""
 
     direction: dict[str, float]  # per score of lineage/direction.py
     adjacency: AdjacencyWeights
+    absent: AbsentWeights
     zoos: tuple[str, ...]
 
 
@@ -37,4 +51,6 @@ def learnt() -> Learnt:
     """The weights in force."""
     content = json.loads(FILE.read_text())
     adjacency = AdjacencyWeights(**content["adjacency"])
-    return Learnt(content["direction"], adjacency, tuple(content["provenance"]["zoos"]))
+    absent = AbsentWeights(**content["absent"])
+    zoos = dict.fromkeys([*content["provenance"]["zoos"], *content["provenance"]["absent_zoos"]])
+    return Learnt(content["direction"], adjacency, absent, tuple(zoos))

@@ -15,7 +15,9 @@ generation that was cut in two would else make parents of siblings. Exact copies
 variant of our own, every member is its own generation: its parent is the nearest that lies nearer to initialisation.
 
 No probability is part of the publication. Those stated here are logistic in the steadiness over layers of the log ratio
-of both distances (direction), times the share of pairs that were found to be adjacent: low, and so mostly undecided.
+of both distances (direction), times the share of pairs that were found to be adjacent, both learnt from zoos for each
+clustering (`lineage.phylogeny_odds`). The margin to the next candidate had a weight of the wrong sign, as the first
+generation has one candidate, and has none.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from lineage.direction import steadiness
 from lineage.family import FamilyMeasures
 from lineage.initialisation import Scheme, distances
 from lineage.partition import Clustering, along, groups
+from lineage.phylogeny_odds import odds
 from lineage.trees import Heritage, InferredEdge, Tree
 
 Sketches = Sequence[NDArray[np.float64]]  # per layer the (N, k) CountSketches of all members, NaN where one has none
@@ -50,17 +53,6 @@ class Settings:
     decide_direction: float = 0.7
 
 
-@dataclass(frozen=True)
-class Odds:
-    """Log-odds of direction, by steadiness, and of adjacency."""
-
-    direction: float
-    adjacency: float
-
-
-# From zoos of seed 1: the slope of 680 edges of k-means and order with two drawn initialisations; the share of edges of
-# k-means. The margin had a weight of the wrong sign (the first generation has one candidate), and has none.
-ODDS = Odds(0.9, -0.3)
 _LARGEST_MARGIN = 3.0
 
 
@@ -156,7 +148,7 @@ def _tree(
     return Tree(
         _ids(measures, members),
         measures.members[group[root]],
-        _root_confidence(squared, scored, root),
+        _root_confidence(squared, scored, root, odds(settings.clustering, settings.initialisation).direction),
         tuple(sorted(edges, key=lambda edge: (edge.parent, edge.child))),
     )
 
@@ -180,8 +172,9 @@ def _edge(
     parent, child = edge
     steady = farther(squared, parent, child)
     margin = nearer(distance, parent, child, np.flatnonzero(generation < generation[child]))
-    direction = float(expit(ODDS.direction * steady))
-    adjacency = float(expit(ODDS.adjacency))
+    known = odds(settings.clustering, settings.initialisation)
+    direction = float(expit(known.direction * steady))
+    adjacency = float(expit(known.adjacency))
     confidence = direction * adjacency
     return InferredEdge(
         measures.members[group[parent]],
@@ -224,12 +217,12 @@ def nearer(distance: NDArray[np.float64], parent: int, child: int, candidates: N
     return float(np.clip(2 * np.log(second / own), 0.0, _LARGEST_MARGIN)) if np.isfinite(own) else 0.0
 
 
-def _root_confidence(squared: NDArray[np.float64], scores: NDArray[np.float64], root: int) -> float:
+def _root_confidence(squared: NDArray[np.float64], scores: NDArray[np.float64], root: int, direction: float) -> float:
     """The probability of its direction against the member that is next to the initialisation; 1 for one alone."""
     if len(scores) < 2:
         return 1.0
     order = np.argsort(scores, kind="stable")
-    return float(expit(ODDS.direction * farther(squared, root, int(order[order != root][0]))))
+    return float(expit(direction * farther(squared, root, int(order[order != root][0]))))
 
 
 def _ids(measures: FamilyMeasures, positions: Sequence[int]) -> tuple[int, ...]:

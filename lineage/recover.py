@@ -25,9 +25,10 @@ from lineage.large import large_heritage
 from lineage.merge_edges import merge_edges, merges_apart
 from lineage.merges import Merges
 from lineage.mother import Metric
-from lineage.pair_store import AllPairs
+from lineage.pair_store import AllPairs, PairStore
 from lineage.partition import Clustering
 from lineage.phylogeny import Settings, Sketches, phylogeny
+from lineage.siblings import rooted_apart
 from lineage.skeleton import skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
 from lineage.walk import outward
@@ -74,7 +75,7 @@ _USED_BY = {  # what is not here, all of them use
 
 
 def heritage(
-    measures: FamilyMeasures,
+    measures: FamilyMeasures | PairStore,
     parameters: Parameters,
     created: Mapping[int, float] | None = None,
     sketches: Sketches | None = None,
@@ -82,8 +83,14 @@ def heritage(
     """The trees of a family by the method that the parameters name. Raises ValueError for an unknown one.
 
     `created` (seconds, by position) is the one evidence that is not from weights; None keeps the inference free of it.
-    `sketches` are what phylogeny compares with initialisations, see there.
+    `sketches` are what phylogeny compares with initialisations, see there. Of a large family by our method, a
+    `PairStore` is enough.
     """
+    store = AllPairs(measures) if isinstance(measures, FamilyMeasures) else measures
+    if in_pieces(store.family, parameters):
+        return large_heritage(store, parameters, created or {})
+    if not isinstance(measures, FamilyMeasures):
+        (measures,) = measures.pieces([range(len(measures.family.members))])
     if not measures.members:
         return Heritage((), ())
     if parameters.method == "mother":
@@ -95,8 +102,6 @@ def heritage(
         return detector_heritage(measures, *thresholds, relation)
     if parameters.method != "recover":
         raise ValueError(f"unknown method {parameters.method!r}, expected recover, mother, phylogeny or detector")
-    if in_pieces(measures, parameters):
-        return large_heritage(AllPairs(measures), parameters, created or {})
     return _by_recover(measures, parameters, created or {})
 
 
@@ -168,9 +173,10 @@ def _grown(
     evidence = edge_scores(measures, found.sources, found.core, found.stand_in)
     if parameters.detector:
         evidence = with_detector(measures, evidence)
-    top = rooted(found.sources, evidence, root_prior(found.sources, found.core, created))
+    prior = root_prior(found.sources, found.core, created)
+    top = rooted_apart(measures, found, rooted(found.sources, evidence, prior), prior)
     directed = found.outward(top.root)
-    absent = absent_parents(found.members, directed, found.squared)
+    absent = absent_parents(found, top.root)
     edges = directed_edges(
         measures, found, directed, top, absent, parameters.decide, parameters.decide_direction, created
     )

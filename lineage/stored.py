@@ -49,6 +49,7 @@ class Shelf:
     layers: tuple[Layer, ...]
     place: dict[int, int]  # of each layer's id among `layers`
     batches: dict[int, MeasureBatch]  # those that were finished, by id, oldest first
+    stored: dict[int, list[int]]  # the ids of the layers of which each batch has measures
 
     @staticmethod
     def of(session: Session, family_id: int) -> Shelf:
@@ -61,10 +62,13 @@ class Shelf:
         current = [member.revision_id for member in measurements.members(session, family_id)]
         members = tuple(one for one in current if one in measured)
         rows = {row.id: row for row in measurements.family_layers(session, family_id)}
-        known = measurements.stored_layers(session, family_id, METRIC_VERSION)
-        place = {layer: index for index, layer in enumerate(layer for layer in rows if layer in known)}
+        known: dict[int, list[int]] = {batch: [] for batch in batches}
+        for batch_id, layer_id in measurements.layer_places(session, family_id, METRIC_VERSION):
+            known[batch_id].append(layer_id)
+        has = {layer for layers in known.values() for layer in layers}
+        place = {layer: index for index, layer in enumerate(layer for layer in rows if layer in has)}
         layers = tuple(Layer(rows[one].name, tuple(rows[one].shape), LayerKind(rows[one].kind)) for one in place)
-        return Shelf(members, layers, place, batches)
+        return Shelf(members, layers, place, batches, known)
 
 
 def wanted(place: Mapping[int, int], revisions: Sequence[int], lost: Sequence[int]) -> list[tuple[int, int]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, LiteralString
 
 import procrastinate
 from procrastinate import exceptions
+from procrastinate.connector import BaseConnector
 from procrastinate.job_context import AbortReason, JobContext
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
@@ -67,6 +69,11 @@ class Manager(JobManager):
     """The library's manager, which knows its worker, and leaves jobs alone that are for a newer program."""
 
     worker: int | None = None
+    _untold = False  # whether the end of a job could not be told: the database was away for a moment
+
+    def __init__(self, connector: BaseConnector) -> None:
+        super().__init__(connector)
+        self.give_back: Callable[[int], object] = lambda _worker: None  # jobs that a worker has and is not at
 
     async def register_worker(self) -> int:
         """As its parent; the id is remembered."""
@@ -83,6 +90,9 @@ class Manager(JobManager):
         row = await self.connector.execute_query_one_async("SELECT version_num FROM alembic_version")
         if row["version_num"] != schema.newest():
             raise OutdatedError(_outdated(row["version_num"]))
+        if self._untold:  # one job at a time: nothing is being done now
+            await asyncio.to_thread(self.give_back, worker_id)
+            self._untold = False
         return await super().fetch_job(queues, worker_id)
 
     async def defer_periodic_job(self, job: Job, periodic_id: str, defer_timestamp: int) -> int | None:
@@ -99,8 +109,17 @@ class Manager(JobManager):
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
         """As its parent, unless the job is another worker's by now: this one was thought dead, and was not."""
-        if await self._is_ours(job):
-            await super().finish_job(job, status, delete_job)
+        with self._telling():
+            if await self._is_ours(job):
+                await super().finish_job(job, status, delete_job)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except exceptions.ConnectorException:
+            self._untold = True
+            raise
 
     async def _is_ours(self, job: Job) -> bool:
         rows = await self.connector.execute_query_all_async(
@@ -121,12 +140,13 @@ class Manager(JobManager):
         lock: str | None = None,
     ) -> None:
         """As `finish_job`; where the same work was queued meanwhile, that job does it."""
-        if not await self._is_ours(job):
-            return
-        try:
-            await super().retry_job(job, retry_at, priority, queue, lock)
-        except exceptions.UniqueViolation:
-            await self.finish_job(job, Status.ABORTED, delete_job=False)
+        with self._telling():
+            if not await self._is_ours(job):
+                return
+            try:
+                await super().retry_job(job, retry_at, priority, queue, lock)
+            except exceptions.UniqueViolation:
+                await super().finish_job(job, Status.ABORTED, delete_job=False)
 
 
 def make_app(url: str) -> procrastinate.App:

@@ -13,12 +13,10 @@ from db.models import Family, MeasureBatch, SourceRow
 from hublineage.history import Policy, apply_retention
 from hublineage.jobs import kinds, queue
 from hublineage.jobs.measuring import needs_inference
-from hublineage.parameters import parameters
 from lineage.arborescence import NoArborescence
 from lineage.compare import compare as compare_source
 from lineage.infer import infer_family, is_measured
 from lineage.measure import METRIC_VERSION
-from lineage.mother import Metric
 
 if TYPE_CHECKING:
     from hublineage.jobs.workplace import Work
@@ -40,10 +38,7 @@ def infer(work: Work, *, source: str, family: int) -> None:
     if measuring:
         work.wait_for(f"members of {name} are being measured", work.settings.queue.infer_after)
     work.checkpoint(name, 0, 1)
-    said = work.settings.infer
-    chosen = parameters(
-        said.method, Metric(said.metric), said.trees, said.decide, said.decide_direction, detector=said.detector
-    )
+    said, chosen = work.settings.infer, work.place.inference
     try:
         infer_family(work.engine, family, chosen, weights_only=said.weights_only)
     except NoArborescence as error:

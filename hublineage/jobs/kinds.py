@@ -57,7 +57,8 @@ def crawl(
     optional = {"list_only": list_only, "retry_failed": retry_failed, "since": since, "page": page}
     args |= {name: value for name, value in optional.items() if value}
     task = CRAWL if increment else SWEEP
-    return _deferred(task, f"{task} {source} {_digest(words)}", args)
+    more = "".join(f" {name}" for name in ("list_only", "retry_failed") if optional[name])  # other work: less, or more
+    return _deferred(task, f"{task} {source} {_digest(words)}{more}", args)
 
 
 def describe(source: str, query: Query, repositories: Sequence[int], **options: Any) -> Deferred:
@@ -70,13 +71,14 @@ def describe(source: str, query: Query, repositories: Sequence[int], **options: 
 
 def settle(source: str, *, look: bool = True, wait: float = 0.0) -> Deferred:
     """Families and declared parents of a source."""
-    return _deferred(SETTLE, f"settle {source}", {"source": source, "look": look}, wait)
+    key = f"settle {source}" + ("" if look else " list_only")
+    return _deferred(SETTLE, key, {"source": source, "look": look}, wait)
 
 
 def plan(source: str, family: int, *, retry_failed: bool = False, wait: float = 0.0) -> Deferred:
     """Which members of a family are measured next, and in which blocks."""
     args = {"source": source, "family": family, **({"retry_failed": True} if retry_failed else {})}
-    return _deferred(PLAN, f"plan {family}", args, wait)
+    return _deferred(PLAN, f"plan {family}" + (" retry_failed" if retry_failed else ""), args, wait)
 
 
 def measure(source: str, family: int, batch: int, block: int, layers: Sequence[int]) -> Deferred:

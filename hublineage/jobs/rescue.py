@@ -65,6 +65,14 @@ _FAR_AHEAD = text(
     ) RETURNING id
     """
 )
+_QUOTAS_AHEAD = text(
+    """
+    UPDATE quotas SET resets_at = clock_timestamp(), blocked_until = NULL
+    WHERE greatest(resets_at, blocked_until)
+        > clock_timestamp() + make_interval(secs => greatest(:longest, 2 * window_s))
+    RETURNING bucket
+    """
+)
 _LONGEST_WAIT = 3600.0  # seconds that any job is put off, where the settings say no longer
 _TWIN = text("SELECT id FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = :key")
 _END = text("SELECT procrastinate_finish_job_v1(:job, CAST(:status AS procrastinate_job_status), false)")
@@ -119,22 +127,28 @@ class Watch:
 
 
 def _hasten(session: Session, settings: QueueSettings) -> None:
-    """Let jobs be due that lie further ahead than any job is put off."""
+    """Let jobs be due, and quotas be there again, that lie further ahead than anything is put off."""
     after = settings.settle_after, settings.infer_after, settings.compare_after
     longest = max(_LONGEST_WAIT, settings.longest_wait, settings.patience, *after)
     hastened = session.scalars(_FAR_AHEAD, {"longest": longest}).all()
     if hastened:
         log.warning("the database's clock was set back: %d jobs that lay far ahead are due now", len(hastened))
+    for bucket in session.scalars(_QUOTAS_AHEAD, {"longest": longest}):
+        log.warning("the database's clock was set back: a new window of the quota of %s requests begins", bucket)
 
 
 def give_back(session: Session, worker: int) -> int:
-    """Put what a worker of this process was at back into the queue, and strike the worker off; return how many."""
+    """Put what a worker of this process has, and is not at, back into the queue; return how many jobs that were."""
     statement = text("SELECT id, queueing_lock FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = :worker")
     jobs = session.execute(statement, {"worker": worker}).all()
     for job, key in jobs:
         _again(session, job, key)
-    session.execute(text("DELETE FROM procrastinate_workers WHERE id = :worker"), {"worker": worker})
     return len(jobs)
+
+
+def strike_off(session: Session, worker: int) -> None:
+    """Forget a worker of this process."""
+    session.execute(text("DELETE FROM procrastinate_workers WHERE id = :worker"), {"worker": worker})
 
 
 def _again(session: Session, job: int, key: str, **columns: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from procrastinate import exceptions
-from procrastinate.periodic import MARGIN, PeriodicDeferrer, PeriodicRegistry
+from procrastinate.periodic import MARGIN, MAX_DELAY, PeriodicDeferrer, PeriodicRegistry
 
 from hublineage.jobs import kinds
 from hublineage.jobs.heart import Heart
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0  # seconds between tries to reach a database that is gone
+_MISSED = 8 * 86_400.0  # seconds: what fell into a time without any scheduler is made up for by the next one, once
 _LONGEST_SLEEP = 60.0  # seconds between looks at the clock: it may be set
 
 
@@ -60,6 +61,7 @@ class Deferrer(PeriodicDeferrer):
 
     async def worker(self) -> None:
         """Queue what is due, until cancelled; return where nothing ever will be."""
+        self.max_delay = _MISSED
         while self.registry.periodic_tasks:
             row = await self._app.connector.execute_query_one_async(
                 "SELECT extract(epoch FROM clock_timestamp())::float8 AS now"
@@ -68,6 +70,7 @@ class Deferrer(PeriodicDeferrer):
             # Of a clock that was set forward only the last tick is made up for, and none that lies ahead holds it up.
             self.last_defers = {key: at for key, at in self.last_defers.items() if 0 <= now - at <= self.max_delay}
             await self.defer_jobs(self.get_previous_tasks(at=now))
+            self.max_delay = MAX_DELAY
             await asyncio.sleep(min(self.get_next_tick(at=now) + MARGIN, _LONGEST_SLEEP))
 
 

@@ -22,7 +22,7 @@ from db.errors import DatabaseUnreachable
 from hublineage.jobs import queue
 from hublineage.jobs.app import Manager, make_app
 from hublineage.jobs.heart import Heart
-from hublineage.jobs.rescue import give_back
+from hublineage.jobs.rescue import give_back, strike_off
 from hublineage.jobs.schedule import deferrer
 from hublineage.jobs.workplace import Workplace
 
@@ -130,6 +130,8 @@ class Worker:
         """From one connection to the database to its end."""
         self._bring_back()
         self._app = app = make_app(self._url)
+        if isinstance(app.job_manager, Manager):
+            app.job_manager.give_back = self._give_back
         assignment, limits = self._assignment, self.place.settings.queue
         async with app.open_async():
             schedule = asyncio.create_task(self._schedule(app)) if assignment.with_schedule else None
@@ -196,9 +198,14 @@ class Worker:
             embedded.start(settings.data_dir)
         before = self.number
         if before is not None:
+            given = self._give_back(before)
             with transaction(self.place.engine) as session:
-                given = give_back(session, before)
+                strike_off(session, before)
             log.info("the database is there again, %d jobs were given back", given)
+
+    def _give_back(self, worker: int) -> int:
+        with transaction(self.place.engine) as session:
+            return give_back(session, worker)
 
 
 def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from db.models import Family
 from hublineage.jobs import queue
 from hublineage.jobs.retries import GivenBack, RateLimited
 from hublineage.metrics import Metrics
-from hublineage.parameters import measuring
+from hublineage.parameters import inferring, measuring
 from hublineage.progress import Reporter
 from hublineage.sources import open_source
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from crawler.source import Source
     from hublineage.settings import Settings
     from lineage.measure import Options
+    from lineage.recover import Parameters
 
 WORTH_WAITING = 5.0  # seconds that a worker waits for a quota itself; for longer it does other work
 _TOLD_EVERY = 1.0  # seconds between notes of a job's progress
@@ -44,6 +45,7 @@ class Workplace:
         self.settings = settings
         self.metrics = metrics or Metrics()
         self.options: Options = measuring(settings)
+        self.inference: Parameters = inferring(settings)
         self._open = open_source
         self._sources: dict[str, Source] = {}
         self._limited: dict[str, float] = {}  # until when, of time.monotonic

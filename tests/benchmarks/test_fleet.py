@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fleet as command
 from benchmarks.fleet_costs import FILE, Costs, read_costs
 from benchmarks.fleet_plan import POPULAR, WHOLE, Hub, stored, tasks
 from benchmarks.fleet_simulation import Fleet, Outcome, Resource, Task, simulate
-from benchmarks.fleet_tables import BEGIN, END, WORKERS, duration, limit, size
+from benchmarks.fleet_tables import WORKERS, duration, limit, size
 
 COSTS = Costs(**dict.fromkeys(Costs.__dataclass_fields__, 1e-12))
 WIDE = Fleet(quota=(10**9, 10**9), share=1.0, link=1e15, cores=1e9, database=10_000)
@@ -205,12 +204,6 @@ def test_durations_are_told_in_the_largest_fitting_unit(seconds: float, told: st
 
 def test_sizes_are_told_in_the_largest_fitting_unit() -> None:
     assert [size(one) for one in (0, 5e8, 2.5e9, 4e13, 7.2e15)] == ["0", "500 MB", "2.5 GB", "40 TB", "7.2 PB"]
-
-
-def test_the_tables_go_between_the_markers() -> None:
-    assert command.between_markers(f"a{BEGIN}old{END}b", "new") == f"a{BEGIN}\nnew\n{END}b"
-    with pytest.raises(ValueError, match="the page needs"):
-        command.between_markers("a", "new")
 
 
 def test_resources_have_a_capacity_each() -> None:

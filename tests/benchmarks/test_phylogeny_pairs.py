@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.phylogeny import BEGIN, END, between_markers, closure, counted, main
+from benchmarks.phylogeny import closure, counted, main
 
 CHAIN = frozenset({("a", "b"), ("b", "c")})
 
@@ -20,14 +20,6 @@ def test_a_reversed_pair_is_found_and_is_not_right() -> None:
     assert found.shares == pytest.approx((1 / 3, 1 / 2, 2 / 5, 1 / 2))
     assert (found + found).shares == found.shares
     assert counted(frozenset(), frozenset()).shares == (0, 0, 0, 0)
-
-
-def test_the_table_replaces_what_was_between_its_markers_and_finds_its_place() -> None:
-    page = between_markers("# Figures\n", "one")
-    assert between_markers(page, "two") == page.replace("one", "two")
-    assert page.endswith(f"{BEGIN}\none\n{END}\n")
-    with pytest.raises(ValueError, match="without"):
-        between_markers(BEGIN, "one")
 
 
 def test_a_request_without_zoos_is_told(capsys: pytest.CaptureFixture[str]) -> None:

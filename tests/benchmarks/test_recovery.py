@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from benchmarks import recovery, recovery_zoos
+from benchmarks.pages import markers
 from benchmarks.recovery_methods import CEILING, METHODS, OURS, Answer, Given, with_true_roots, with_twins
-from benchmarks.recovery_report import BEGIN, END, TARGETS, between_markers, document
+from benchmarks.recovery_report import NAME, TARGETS, document
 from benchmarks.recovery_scores import Result, calibrated, results, scored, spread, statements
 from benchmarks.recovery_zoos import Family, Truth, measured, open_zoo, truth_of, twins
 from benchmarks.zoo.splits import SPLITS
@@ -118,7 +119,7 @@ def test_the_command_writes_page_plots_and_figures(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
+    page.write_text("before\n{}\nstale\n{}\nafter\n".format(*markers(NAME)))
     tuned = write_zoo(tmp_path / "ft-1", seed=1)
     plots, figures = tmp_path / "plots", tmp_path / "all.json"
     arguments = [*map(str, (folder, tuned)), "--write", "--page", str(page), "--plots", str(plots)]
@@ -171,13 +172,6 @@ def test_a_missing_zoo_is_grown_once(folder: Path, tmp_path: Path, monkeypatch: 
     for _ in range(2):
         assert recovery.main(arguments) == 0
     assert grown == [("ft 1 x 4^2", 2, "ft-2", 1, None)]
-
-
-def test_the_text_goes_between_the_markers_only_where_both_are() -> None:
-    assert between_markers(f"a {BEGIN} b {END} c", "new") == f"a {BEGIN}\nnew\n{END} c"
-    for page in ("", BEGIN, f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"):
-        with pytest.raises(ValueError, match="recovery: begin"):
-            between_markers(page, "new")
 
 
 TRUTH = Truth({"r": (), "a": ("r",), "b": ("r",), "m": ("a", "b")}, merges={"m": {"a": 0.5, "b": 0.5}})

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.train_detector import folds, main, parts, write
-from benchmarks.train_detector_data import LabelledPairs, relation, relations, root_name
+from benchmarks import train_detector_network
+from benchmarks.train_detector import folds, main, parts, trained_with, write
+from benchmarks.train_detector_data import LabelledPairs, optimisers, relation, relations, root_name
 from benchmarks.train_detector_network import examples, logits_of, scales, temperatures, train, weights_of
 from lineage.detector_features import (
     CONTEXT_EVEN,
@@ -66,6 +68,21 @@ def test_a_root_has_one_name_whatever_its_architecture() -> None:
         assert root_name({name: 0}, family) == "2c03d90ed"
 
 
+def test_optimisers_are_those_of_a_model_and_of_all_that_it_came_from() -> None:
+    models = {"a": {"recipe": {"optimiser": "adamw"}}, "b": {"recipe": {"optimiser": "sgd"}}, "c": {"recipe": None}}
+    assert optimisers(models, ["a", "b", "c", "initialisation 3"]) == {"adamw", "sgd"}
+    assert optimisers(models, ["c"]) == set()
+
+
+def test_pairs_are_parted_by_the_optimiser_that_had_a_part_in_them() -> None:
+    zoo = replace(labelled(1, 4, 3), optimisers=tuple(map(frozenset, (["adamw"], ["sgd"], ["adamw", "sgd"], []))))
+    (without,), (only,) = (trained_with([zoo], "sgd", by_it=by_it) for by_it in (False, True))
+    np.testing.assert_array_equal(without.label, zoo.label[[0, 3]])
+    np.testing.assert_array_equal(only.features.even, zoo.features.even[[1, 2]])
+    assert (only.roots, only.optimisers) == (zoo.roots[1:3], zoo.optimisers[1:3])
+    assert trained_with([zoo], "lion", by_it=True) == []
+
+
 def labelled(seed: int, pairs: int, layers: int, zoo: str = "ft-1") -> LabelledPairs:
     """Pairs whose direction one odd feature tells, and whose relation one even feature."""
     rng = np.random.default_rng(seed)
@@ -95,12 +112,13 @@ def test_no_root_is_on_two_sides_of_a_split() -> None:
     assert sorted(tested) == sorted(fold)  # each root is tested on in one run
 
 
-def test_what_is_trained_in_torch_is_what_numpy_evaluates(tmp_path: Path) -> None:
+def test_what_is_trained_in_torch_is_what_numpy_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_detector_network, "BATCH", 64)
     torch.set_num_threads(1)
-    zoos = [labelled(3, 300, 7), labelled(4, 200, 4, "mixed-1")]
+    zoos = [labelled(3, 150, 4), labelled(4, 100, 3, "mixed-1")]
     scale = {name: values.astype(np.float32).astype(np.float64) for name, values in scales(zoos).items()}
     data = examples(zoos, [np.arange(len(zoo.label)) for zoo in zoos], scale)
-    net = train(data, scale, 60, seed=0)
+    net = train(data, scale, 40, seed=0)
     logits = logits_of(net, data, scale, alone=False)
     label = data.label.numpy()
     direct = np.isin(label, (1, 2))
@@ -120,6 +138,14 @@ def test_zoos_that_are_learnt_from_are_not_reported_on(tmp_path: Path, capsys: p
     with pytest.raises(SystemExit):
         main(["--learn", str(tmp_path), "--report", str(tmp_path)])
     assert "learnt from and reported on" in capsys.readouterr().err
+
+
+def test_weights_are_read_only_where_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--learn", str(tmp_path), "--weights", str(tmp_path / "w.safetensors")])
+    assert "leave --learn out" in capsys.readouterr().err
+    assert main(["--report", str(tmp_path), "--weights", str(tmp_path / "w.safetensors")]) == 2
+    assert "w.safetensors" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_zoo_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

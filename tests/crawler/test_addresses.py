@@ -92,7 +92,7 @@ def test_an_interrupt_is_for_the_thread_that_asked(hub: Hub) -> None:
 
 def test_the_least_recently_used_is_forgotten_first(hub: Hub) -> None:
     hub.gate.set()
-    addresses = Addresses(hub.resolve, limit=2)
+    addresses = Addresses(hub.resolve, limit=3 * Address("a", 1).nbytes - 1)
     files: list[File] = [("org/name", "0", path) for path in "abc"]
     first, second, third = files
     for file in (first, second, first, third, first):

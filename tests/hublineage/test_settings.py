@@ -87,11 +87,30 @@ def test_the_command_line_goes_before_the_environment_before_the_file(
         ('[schedule]\nsweep = "hourly"', "schedule.sweep 'hourly': this is no cron expression"),
         ("[[follow]]\n", "follow.0: the whole Hub is a great deal"),
         ('[[follow]]\nfolder = "/a"\nendpoint = "https://b"', "follow.0: folder and endpoint name two sources"),
+        ('[queue]\nblock = "lots"', "queue.block 'lots': 'lots' is no amount of memory"),
+        ('[infer]\nmetric = "L7"', "infer.metric 'L7': Input should be 'fine-tune' or 'low-rank'"),
         ("[queue]\nheartbeat = 40.0", "queue: stalled_after must be at least twice the heartbeat"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(nowhere: Path, text: str, words: str) -> None:
     nowhere.write_text(text)
+    with pytest.raises(UsageError, match=re.escape(words)):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HUBLINEAGE_JOBS", "many", "jobs 'many': Input should be a valid integer"),
+        ("HUBLINEAGE_FOLLOW", "bert", 'field "follow" from source "EnvSettingsSource": Expecting value'),
+        ("HUBLINEAGE_QUEUE__TRYS", "3", "queue.trys '3': Extra inputs are not permitted"),
+        ("HUBLINEAGE_SCHEDULE__SWEEP", "weekly", "schedule.sweep 'weekly': this is no cron expression"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, value)
     with pytest.raises(UsageError, match=re.escape(words)):
         read_settings()
 

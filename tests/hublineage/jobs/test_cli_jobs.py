@@ -26,6 +26,26 @@ def test_jobs_are_listed_cancelled_tried_again_and_watched(queued: Command, mode
     assert queued("status", "--json").json["queue"] == {"jobs": {"waiting": 1}, "given_up": []}
 
 
+def test_what_names_hold_is_shown_as_it_is(queued: Command, models: Path) -> None:
+    queued("enqueue", "--folder", models)
+    queued.execute(
+        "INSERT INTO job_records (job_id, what, reason)"
+        " VALUES (1, '[/red]' || chr(27), 'see [link=x]hf_' || repeat('a', 20))"
+    )
+    shown = queued("jobs").out
+    assert "[/red]\\x1b" in shown
+    assert "see [link=x]***" in shown
+
+
+def test_inference_that_makes_no_sense_is_refused_at_once(
+    queued: Command, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBLINEAGE_INFER__TREES", "3")
+    queued("enqueue", "--folder", models)
+    answer = queued("worker", "--drain")
+    assert (answer.code, "add --method mother" in one_line(answer)) == (2, True)
+
+
 def test_several_processes_do_the_work_of_one_command(queued: Command, models: Path) -> None:
     queued("enqueue", "--folder", models)
     assert queued("jobs", "cancel", "--all").code == 0
@@ -45,6 +65,7 @@ def test_several_processes_do_the_work_of_one_command(queued: Command, models: P
         (("enqueue", "--author", "a", "--limit", 3, "--increment"), "an increment follows a whole listing"),
         (("jobs", "--state", "broken"), "--state broken: expected one of waiting, "),
         (("jobs", "--task", "x"), "--task x: expected one of crawl, "),
+        (("jobs", "cancel", "--task", "x"), "--task x: expected one of crawl, "),
         (("jobs", "retry"), "say which jobs"),
         (("jobs", "retry", 77), "there is no job 77"),
         (("jobs", "cancel"), "say which jobs"),

@@ -47,6 +47,42 @@ def test_equal_queries_have_equal_keys_and_kinds_of_crawls_have_not() -> None:
     )
 
 
+def test_work_that_does_more_is_not_taken_for_work_that_does_less(engine: Engine) -> None:
+    query = Query(author="org")
+    listing_only = kinds.crawl(SOURCE, query, increment=False, list_only=True)
+    again = kinds.crawl(SOURCE, query, increment=False, retry_failed=True)
+    assert defer(engine, listing_only, kinds.crawl(SOURCE, query, increment=False), again) == 3
+    assert defer(engine, kinds.settle(SOURCE, look=False), kinds.settle(SOURCE)) == 2
+    assert defer(engine, kinds.plan(SOURCE, 1), kinds.plan(SOURCE, 1, retry_failed=True)) == 2
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        kinds.crawl(SOURCE, Query(), increment=True),
+        kinds.crawl(SOURCE, Query(), increment=False),
+        kinds.describe(SOURCE, Query(), [1, 2]),
+        kinds.settle(SOURCE),
+        kinds.plan(SOURCE, 1),
+        kinds.measure(SOURCE, 1, 2, 3, [4]),
+        kinds.infer(SOURCE, 1),
+        kinds.compare(SOURCE),
+        kinds.upkeep(kinds.INFERENCE),
+        kinds.upkeep(kinds.RETENTION),
+    ],
+    ids=lambda job: str(job.task),
+)
+def test_every_kind_of_job_is_queued_once_and_done_by_one_at_a_time(engine: Engine, job: queue.Deferred) -> None:
+    assert (defer(engine, job), defer(engine, job)) == (1, 0)
+    execute(engine, "INSERT INTO procrastinate_workers DEFAULT VALUES")
+    fetch = text("SELECT id FROM procrastinate_fetch_job_v2(NULL, 1)")
+    with engine.begin() as connection:
+        assert connection.execute(fetch).one() == (1,)
+    assert defer(engine, job) == 1  # what has changed since it began is done by another, after it
+    with engine.begin() as connection:
+        assert connection.execute(fetch).one() == (None,)
+
+
 def test_what_waits_for_its_time_comes_at_once_where_somebody_asks(engine: Engine) -> None:
     defer(engine, kinds.infer(SOURCE, 1, wait=100))
     defer(engine, kinds.infer(SOURCE, 1))

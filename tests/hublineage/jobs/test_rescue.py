@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from db.engine import transaction
 from hublineage.jobs import kinds, queue
-from hublineage.jobs.rescue import Watch, give_back
+from hublineage.jobs.rescue import Watch, give_back, strike_off
 from hublineage.settings import QueueSettings
 
 SETTINGS = QueueSettings(heartbeat=10, stalled_after=60, workers_lost=2)
@@ -129,6 +129,7 @@ def test_a_worker_that_lost_the_database_gives_back_without_blame(engine: Engine
     take(engine, kinds.infer(SOURCE, 1))
     with transaction(engine) as session:
         assert give_back(session, 1) == 1
+        strike_off(session, 1)
     assert status(engine) == [("todo", None)]
     assert ask(engine, "SELECT count(*) FROM procrastinate_workers") == [(0,)]
     assert ask(engine, "SELECT count(*) FROM job_records") == [(0,)]

@@ -22,11 +22,11 @@ def test_runs_go_by_the_settings_by_hand_and_through_the_queue(
     for method in ("mother", "phylogeny"):
         assert queued("infer", "--method", method, "--weights-only").code == 0
     assert queued("compare").code == 0
-    assert numbers(queued) == [3, 2, 1]
+    assert numbers(queued) == [3, 2, 1]  # of which the last answers, and the others count
     assert queued("runs", "prune", "--json").json["runs"] == []
-    monkeypatch.setenv("HUBLINEAGE_RETENTION__KEEP_RUNS", "2")
+    monkeypatch.setenv("HUBLINEAGE_RETENTION__KEEP_RUNS", "1")
     assert queued("runs", "prune", "--dry-run", "--json").json["runs"] == [1]
-    assert queued("runs", "prune", "--keep", 3, "--dry-run", "--json").json["runs"] == []
+    assert queued("runs", "prune", "--keep", 2, "--dry-run", "--json").json["runs"] == []
     assert queued("runs", "prune", "--json").json["runs"] == [1]
     monkeypatch.setenv("HUBLINEAGE_RETENTION__KEEP_DAYS", "0")
     engine = connect(queued.url)

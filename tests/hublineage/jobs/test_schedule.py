@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -73,3 +74,18 @@ def test_two_schedulers_queue_each_tick_once_and_nothing_twice(settings: Setting
         connection.execute("UPDATE procrastinate_jobs SET status = 'succeeded'")
         asyncio.run(both(hour + 2 * 3600 + 7 * 60 + 1))
         assert connection.execute("SELECT count(*) FROM procrastinate_jobs").fetchone() == (6,)
+
+
+def test_what_was_missed_without_a_scheduler_is_made_up_for_once(settings: Settings, database_url: str) -> None:
+    async def begin() -> None:
+        app = make_app(database_url)
+        async with app.open_async():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(deferrer(app, settings).worker(), 1.5)
+
+    query = "SELECT task_name, count(*) FROM procrastinate_jobs GROUP BY 1 ORDER BY 1"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for _ in range(2):
+            asyncio.run(begin())
+            assert connection.execute(query).fetchall() == [("crawl", 1), ("inference", 1), ("sweep", 3)]
+            connection.execute("UPDATE procrastinate_jobs SET status = 'succeeded'")

@@ -1,0 +1,78 @@
+"""Edges between siblings that norms alone tell from parents and children, see between.py: where they belong.
+
+No edge between siblings is true; in a tree they hold together what descends from each. A child that decay has drawn in
+is nearer to its parent's siblings than its parent is, and is joined to them. So such an edge is led from root to root
+of what it joins, each of which is found by its own edges alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from lineage.between import CLEAR, betweenness
+from lineage.direction import Rooted, edge_scores, root_tree, rooted
+from lineage.family import FamilyMeasures
+
+if TYPE_CHECKING:
+    from lineage.skeleton import Skeleton
+
+Pair = tuple[int, int]
+
+
+def joined_by_roots(measures: FamilyMeasures, sources: Sequence[int], core: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """The tree `core` of `sources` with its edges between clear siblings led from root to root; ascending."""
+    clear = (betweenness(measures, np.array(core, dtype=np.intp).reshape(-1, 2)) >= CLEAR).tolist()
+    if not any(clear):
+        return core
+    members, inside = _apart(sources, core, clear)
+    top = {
+        one: root_tree(measures, group, edges).root
+        for group, edges in zip(members, inside, strict=True)
+        for one in group
+    }
+    led = [(top[a], top[b]) for (a, b), cut in zip(core, clear, strict=True) if cut]
+    return tuple(sorted((min(edge), max(edge)) for edges in [*inside, led] for edge in edges))
+
+
+def rooted_apart(
+    measures: FamilyMeasures, found: Skeleton, whole: Rooted, prior: Mapping[int, float] | None = None
+) -> Rooted:
+    """Who is the root where clear siblings are: one of them, and what descends from each has a root of its own.
+
+    Probabilities then sum to 1 among those who descend from one sibling, so that mass below an edge there says how
+    likely it is turned; an edge between siblings has no direction. `whole` is the tree rooted as if nobody were absent.
+    """
+    clear = [found.between.get(edge, 0.0) >= CLEAR for edge in found.core]
+    if not any(clear):
+        return whole
+    joined = {one for edge, cut in zip(found.core, clear, strict=True) if cut for one in edge}
+    likely: dict[int, float] = {}
+    for group, edges in zip(*_apart(found.sources, found.core, clear), strict=True):
+        own = edge_scores(measures, group, edges, found.stand_in)
+        scores = {edge: whole.evidence[edge] | {"side": told["side"]} for edge, told in own.items()}
+        likely |= rooted(group, scores, {one: (prior or {}).get(one, 0.0) for one in group}).probabilities
+    root = max(sorted(joined), key=lambda one: whole.probabilities[one])
+    return Rooted(root, likely, whole.evidence)
+
+
+def _apart(
+    sources: Sequence[int], core: Sequence[Pair], clear: Sequence[bool]
+) -> tuple[list[list[int]], list[list[Pair]]]:
+    """The parts that are left of the tree without its edges between clear siblings: their members and edges."""
+    place = {member: index for index, member in enumerate(sources)}
+    kept = [edge for edge, cut in zip(core, clear, strict=True) if not cut]
+    rows = np.array([(place[a], place[b]) for a, b in kept], dtype=np.intp).reshape(-1, 2)
+    joins = coo_array((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), shape=(len(place), len(place)))
+    number, label = connected_components(joins, directed=False)
+    members: list[list[int]] = [[] for _ in range(number)]
+    inside: list[list[Pair]] = [[] for _ in range(number)]
+    for one in sources:
+        members[label[place[one]]].append(one)
+    for edge in kept:
+        inside[label[place[edge[0]]]].append(edge)
+    return members, inside
