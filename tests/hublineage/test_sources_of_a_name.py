@@ -36,8 +36,8 @@ def test_a_name_is_found_whatever_its_source_and_the_source_can_be_chosen(comman
         engine.dispose()
     assert command("compare", "oak/left", "--json").json["verdict"] == "agrees"
     assert command("compare", "oak/left", "--folder", old, "--json").json["verdict"] == "contradicted"
-    assert command("show", "oak/left", "--json").json["licence"] is None
-    assert command("show", "oak/left", "--folder", old, "--json").json["licence"] == "mit"
+    assert command("show", "oak/left", "--json").json["facts"]["licence"] is None
+    assert command("show", "oak/left", "--folder", old, "--json").json["facts"]["licence"] == "mit"
     assert command("licences", "oak/left", "--folder", old, "--json").json["licence"]["declared"] == ["mit"]
     assert command("tree", "oak/left", "--folder", old, "--json").json["root"] == "oak/root"
     assert "declares elm/root" in command("tree", "oak/left", "--folder", old).out
