@@ -57,12 +57,12 @@ class Answer:
         return {child: weights for child, weights in parents.items() if len(weights) > 1}
 
 
-def recover(families: Sequence[Family], *, detector: bool = False) -> Answer:
-    """Our method with its defaults, weights only; `detector`: the learned detector is asked for directions."""
+def recover(families: Sequence[Family], parameters: Parameters | None = None, *, detector: bool = False) -> Answer:
+    """Our method with its defaults, unless others are given; `detector`: the learned one is asked for directions."""
     trees, edges, groups = [], [], []
     for measures, names in families:
         name = dict(zip(measures.members, names, strict=True))
-        found = heritage(measures, Parameters(detector=detector))
+        found = heritage(measures, parameters or Parameters(detector=detector))
         trees += [(name[tree.root], tuple(name[one] for one in tree.members)) for tree in found.trees]
         edges += [_given(edge, name) for tree in found.trees for edge in tree.edges if edge.relation != "duplicate"]
         groups += [tuple(name[one] for one in group) for group in found.duplicates]

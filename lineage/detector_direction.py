@@ -36,17 +36,19 @@ def detector_odds(
 ) -> dict[Edge, float]:
     """Of each edge (i, j), positions of members, the log-odds that i is j's parent against j i's; within ± `most`.
 
-    The two are judged alone: what their relatives say is in the tree's other edges. 0 where nothing was compared, and
-    where shares of zeros differ too much for moments and slopes to be compared (`lineage.direction.UNLIKE`): there it
-    was right in three quarters of edges only, and turned whole trees. `by`: another network than the shipped one.
+    The two are judged alone: what their relatives say is in the tree's other edges. 0 where nothing was compared. All
+    are 0 where any two of them differ too much in their shares of zeros for moments and slopes to be compared
+    (`lineage.direction.UNLIKE`): of such edges a quarter was said wrongly, and what is left of a tree whose members are
+    pruned in part turned it. `by`: another network than the shipped one.
     """
     if not edges:
         return {}
     can = comparable(measures)
     zeros = zero_share(measures, range(len(measures.members)))
+    alike = all(abs(zeros[i] - zeros[j]) <= UNLIKE for i, j in edges)
     said = {}
     for i, j in edges:
-        asked = can[i, j] and abs(zeros[i] - zeros[j]) <= UNLIKE
+        asked = alike and can[i, j]
         said[i, j] = float(np.clip(_odds(measures, i, j, by or network()), -most, most)) if asked else 0.0
     return said
 

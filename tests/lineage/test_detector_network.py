@@ -17,7 +17,7 @@ from lineage.detector_features import (
     TOKEN_ODD,
     PairFeatures,
 )
-from lineage.detector_network import CLASSES, EXCHANGED, FILE, network, read_network
+from lineage.detector_network import CLASSES, EXCHANGED, FAR, FILE, NEAR, network, read_network, settled
 
 
 def random_features(seed: int, pairs: int = 9, layers: int = 6) -> PairFeatures:
@@ -64,6 +64,20 @@ def test_odd_features_turned_exchange_the_logits() -> None:
         features.context_even, -features.context_odd,
     )  # fmt: skip
     np.testing.assert_allclose(network().logits(turned), network().logits(features)[:, list(EXCHANGED)], atol=1e-9)
+
+
+def test_distance_alone_settles_whether_two_are_related() -> None:
+    features = random_features(9, pairs=3, layers=4)
+    features.there[:] = True
+    features.even[:, :, TOKEN_EVEN.index("trunk")] = 1
+    features.pair_even[:, PAIR_EVEN.index("log_relative")] = np.log([NEAR - 0.01, (NEAR + FAR) / 2, FAR])
+    learnt = np.full((3, len(CLASSES)), 1 / len(CLASSES))
+    near, between, far = settled(learnt, features)
+    assert near.tolist() == pytest.approx([0.0] + [1 / (len(CLASSES) - 1)] * (len(CLASSES) - 1))
+    assert between.tolist() == pytest.approx(learnt[1].tolist())
+    assert far.tolist() == [1.0] + [0.0] * (len(CLASSES) - 1)
+    features.there[:] = False  # no trunk layer in common: nothing is known of their distance
+    np.testing.assert_allclose(settled(learnt, features), learnt)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"no safetensors at all, but text"])
