@@ -1,6 +1,7 @@
 """Learns how to weigh the evidence of edges and of their direction, and says how well that works elsewhere.
 
-    python -m benchmarks.learn --learn DIR ... --absent DIR ... --report DIR ... [--measures DIR] [--write]
+    python -m benchmarks.learn --learn DIR ... --absent DIR ... --stage DIR ... --report DIR ...
+                               [--measures DIR] [--write]
 
 Each DIR is a zoo (`python -m benchmarks.zoo split ...`) with its truth.json. The weights maximise the likelihood of the
 true roots of the learning zoos' trees and of random connected parts of them, down to single edges, so that neither the
@@ -30,6 +31,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from benchmarks.learn_absent import absent_left_out, groups, learn_absent
+from benchmarks.learn_stage import learn_stage, staged, stages_right
 from benchmarks.recovery_zoos import Family, measured, open_zoo
 from lineage.adjacency import ANGLE_FLOOR, MARGIN_FLOOR, Signs, core_signs
 from lineage.calibration import calibration
@@ -268,16 +270,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--learn", type=Path, nargs="*", default=[], help="zoos to learn from")
     parser.add_argument("--absent", type=Path, nargs="*", default=[], help="zoos to learn from when a parent is absent")
+    parser.add_argument("--stage", type=Path, nargs="*", default=[], help="zoos to learn the stage of training from")
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="zoos to report on")
     parser.add_argument("--measures", type=Path, help="keep the measures here; a scratch folder by default")
     parser.add_argument("--write", action="store_true", help="store the weights in lineage/learnt.json")
     arguments = parser.parse_args()
-    learning = {path.resolve() for path in [*arguments.learn, *arguments.absent]}
+    learning = {path.resolve() for path in [*arguments.learn, *arguments.absent, *arguments.stage]}
     if both := learning & {path.resolve() for path in arguments.report}:
         parser.error(f"learnt from and reported on: {', '.join(map(str, both))}")
     with tempfile.TemporaryDirectory() as scratch:
         cache = arguments.measures or Path(scratch)
-        weights, adjacency, absent = learnt().direction, learnt().adjacency, learnt().absent
+        weights, adjacency, absent, stage = learnt().direction, learnt().adjacency, learnt().absent, learnt().stage
         provenance: dict[str, list[str]] = {}
         if arguments.learn:
             opened = [open_zoo(folder) for folder in arguments.learn]
@@ -299,20 +302,31 @@ def main() -> int:
             print(json.dumps({"absent": asdict(absent)}), flush=True)
             print(f"absent parents, each zoo left out: {absent_left_out(told_by)}", flush=True)
             provenance["absent_zoos"] = [folder.name for folder in arguments.absent]
+        if arguments.stage:
+            opened = [open_zoo(folder) for folder in arguments.stage]
+            by_stage = {zoo.folder.name: staged(zoo.models, measured(zoo, cache)) for zoo in opened}
+            stage = learn_stage(list(by_stage.values()))
+            print(json.dumps({"stage": asdict(stage)}), flush=True)
+            print(f"stages, of the same edges: {stages_right(by_stage, stage)}", flush=True)
+            provenance["stage_zoos"] = [folder.name for folder in arguments.stage]
         if arguments.write:
-            _write(Learnt(weights, adjacency, absent, ()), provenance)
-        every: list[TrueTree] = []
-        edges: list[tuple[Signs, bool]] = []
-        for folder in arguments.report:
-            zoo = open_zoo(folder)
-            trees = true_trees(zoo.models, measured(zoo, cache))
-            every += trees
-            edges += [one for tree in trees for one in signs(tree)]
-            print(f"{folder.name}: {report(trees, weights)}", flush=True)
-        if every:
-            error = calibration([one.probability(adjacency) for one, _ in edges], [true for _, true in edges]).error
-            print(f"all: {report(every, weights)}; adjacency: calibration {error:.3f}")
+            _write(Learnt(weights, adjacency, absent, stage, ()), provenance)
+        _report(arguments.report, cache, weights, adjacency)
     return 0
+
+
+def _report(folders: Sequence[Path], cache: Path, weights: Mapping[str, float], adjacency: AdjacencyWeights) -> None:
+    every: list[TrueTree] = []
+    edges: list[tuple[Signs, bool]] = []
+    for folder in folders:
+        zoo = open_zoo(folder)
+        trees = true_trees(zoo.models, measured(zoo, cache))
+        every += trees
+        edges += [one for tree in trees for one in signs(tree)]
+        print(f"{folder.name}: {report(trees, weights)}", flush=True)
+    if every:
+        error = calibration([one.probability(adjacency) for one, _ in edges], [true for _, true in edges]).error
+        print(f"all: {report(every, weights)}; adjacency: calibration {error:.3f}")
 
 
 def _write(found: Learnt, provenance: Mapping[str, list[str]]) -> None:
@@ -322,6 +336,7 @@ def _write(found: Learnt, provenance: Mapping[str, list[str]]) -> None:
         "direction": found.direction,
         "adjacency": asdict(found.adjacency),
         "absent": asdict(found.absent),
+        "stage": asdict(found.stage),
         "provenance": before | command | provenance | {"parts": PARTS, "penalty": PENALTY},
     }
     FILE.write_text(json.dumps(content, indent=2) + "\n")

@@ -8,7 +8,7 @@ from math import isnan
 from statistics import mean
 
 from benchmarks.recovery_methods import METHODS, OURS
-from benchmarks.recovery_scores import STATED, Result, Spread, by_split, calibrated, spread
+from benchmarks.recovery_scores import STATED, Result, Spread, by_split, calibrated, spread, stages_right
 
 NAME = "recovery"  # of its markers
 
@@ -84,6 +84,7 @@ def document(results: Sequence[Result], facts: Sequence[str], plots: Sequence[st
     tuned = [one for one in results if one.tuned_on]
     parts = [*facts, "", "### What must be reached", "", _TARGETS_SAY, "", *targets(results)]
     parts += ["", "### Calibration", "", _CALIBRATION_SAYS, "", *reliability_table(results), ""]
+    parts += ["### Stages of training", "", _STAGES_SAY, "", *stage_table(results), ""]
     parts += [f"![{title}]({path})" for path, title in zip(plots, _PLOT_TITLES, strict=False)]
     parts += [
         "",
@@ -106,6 +107,10 @@ _TARGETS_SAY = (
 _CALIBRATION_SAYS = (
     "Expected calibration error over ten bins of equal width (number of edges). Confidence: that the edge is there and "
     "has this direction; adjacency: that it is there; direction: that it points this way, asked of true edges only."
+)
+_STAGES_SAY = (
+    "Of true edges that were found between trained models: share whose likelier stage (generalisation: continued "
+    "pre-training; specialisation: fine-tuning) is the one that truth.json names, and their number."
 )
 _TABLE_SAYS = (
     "Means over seeds, ± their standard deviation where there are several. *Random roots*: what the method's own "
@@ -143,6 +148,18 @@ def _reached(target: Target, found: Sequence[Result]) -> str:
     least = f", least {min(values):.3f}" if len(values) > 1 else ""
     short = "" if mean(values) >= target.least - 1e-9 else " **short**"
     return f"{mean(values):.3f} ({len(values)} zoo{'s' if len(values) > 1 else ''}{least}){short}"
+
+
+def stage_table(results: Sequence[Result]) -> list[str]:
+    """One line per stage, on zoos of both kinds."""
+    lines = [_row("stage", "not tuned on", "tuned on"), "|---|---|---|"]
+    for stage, general in (("generalisation", True), ("specialisation", False)):
+        cells = []
+        for tuned_on in (False, True):
+            right, told = stages_right((one for one in results if one.tuned_on == tuned_on), general)
+            cells.append(f"{right / told:.3f} ({told})" if told else "-")
+        lines.append(_row(stage, *cells))
+    return lines
 
 
 def reliability_table(results: Sequence[Result]) -> list[str]:

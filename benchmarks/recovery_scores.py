@@ -9,10 +9,11 @@ from math import isfinite, nan
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.recovery_methods import DETECTOR, OURS, Answer, answers
+from benchmarks.recovery_methods import OURS, Answer, answers
 from benchmarks.recovery_zoos import Family, Truth, Zoo, truth_of, twins
 from lineage.calibration import Reliability, calibration
 from lineage.evaluate import MergeScore, Score, equal_groups, score, score_merges, verdicts
+from lineage.stage import EVIDENCE as STAGE
 
 # What is stated of an edge, and which of its verdicts make it come true; of a direction, only where there is an edge.
 STATED = {
@@ -20,6 +21,8 @@ STATED = {
     "adjacency": (("right", "reversed"), ("right", "reversed", "wrong")),
     "direction": (("right",), ("right", "reversed")),
 }
+
+LIKELIER = 0.5  # probability from which on generalisation is the likelier stage
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def results(zoo: Zoo, families: Sequence[Family]) -> list[Result]:
             scored(answer, truth),
             score_merges(truth.merges, answer.merges, bases=truth.bases, copies=truth.copies),
             equal_groups(truth.copies, answer.duplicates),
-            tuple(statements(answer, truth)) if method in (OURS, DETECTOR) else (),
+            tuple(statements(answer, truth)) if method == OURS else (),
         )
         for method, answer in answers(families, truth, twins(zoo, families)).items()
     ]
@@ -98,7 +101,20 @@ def statements(answer: Answer, truth: Truth) -> list[Statement]:
             stated = edge.confidence if what == "confidence" else edge.evidence.get(what, nan)
             if verdict[edge.pair] in asked and isfinite(stated):
                 found.append(Statement(what, stated, verdict[edge.pair] in right))
+        if verdict[edge.pair] == "right" and STAGE in edge.evidence:
+            found.append(Statement("stage", edge.evidence[STAGE], edge.child in truth.generalisation))
     return found
+
+
+def stages_right(found: Iterable[Result], general: bool) -> tuple[int, int]:
+    """Of true edges of generalisation, or of specialisation, how many are said to be, and how many there are."""
+    told = [
+        (one.probability >= LIKELIER) == general
+        for result in found
+        for one in result.statements
+        if one.what == "stage" and one.right == general
+    ]
+    return sum(told), len(told)
 
 
 def calibrated(found: Iterable[Result], what: str, bins: int = 10) -> Reliability:

@@ -103,7 +103,8 @@ def seen_groups(found: Skeleton, root: int) -> list[Group]:
     for a, b in directed:
         neighbours.setdefault(a, []).append(b)
         neighbours.setdefault(b, []).append(a)
-    stars = [_star(found, place, centre, sorted(others)) for centre, others in sorted(neighbours.items())]
+    angled = [(centre, sorted(others)) for centre, others in sorted(neighbours.items()) if len(others) > 1]
+    stars = [_star(found, place, centre, others) for centre, others in angled]
     groups = []
     for star in stars:
         for inside in star.groups:
@@ -152,7 +153,9 @@ def _star(found: Skeleton, place: Mapping[int, int], centre: int, others: Sequen
     cosines = np.divide(products, sides, out=np.zeros_like(products), where=(sides > 0) & np.isfinite(products))
     cosines = np.where(np.abs(cosines) <= 1, cosines, 0.0)  # beyond 1: distances over different elements
     np.fill_diagonal(cosines, 1.0)
-    labels = connected_components(cosines >= ACUTE, directed=False)[1] if len(around) else np.zeros(0, dtype=np.int32)
+    labels = np.zeros(len(around), dtype=np.int32)
+    if len(around) > 1:  # most members have one neighbour
+        labels = connected_components(cosines >= ACUTE, directed=False)[1]
     inside = [np.flatnonzero(labels == label) for label in range(labels.max(initial=-1) + 1)]
     members = tuple(found.sources[one] for one in around)
     return _Star(centre, members, cosines, tuple(one for one in inside if len(one) > 1))

@@ -14,6 +14,8 @@ step of its own from what there was before, so of sparse models nothing is said.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,7 @@ from lineage.family import FamilyMeasures, LayerKind
 BLUR = 0.1  # of half of 1 - |g|: what true edges differ by beyond the error of the fit
 CLEAREST = 1 / (2 * BLUR)  # where g is 0 and known exactly
 CLEAR = 3.85  # from which on the two are siblings, whatever else is seen of them
+BLURRED = 2.5  # median of a tree's other edges from which on nothing is said
 FEWEST = 4  # layers
 SPARSE = 0.1  # share of zeros from which on nothing is said
 
@@ -30,6 +33,19 @@ def betweenness(measures: FamilyMeasures, edges: NDArray[np.intp]) -> NDArray[np
     """(e,) how many errors (1 - |g|) / 2 is away from 0 for pairs (e, 2) of members, at least 0; NaN: not told."""
     growth, error = norm_growth(measures, edges)
     found: NDArray[np.float64] = np.maximum((1 - np.abs(growth)) / 2, 0) / np.hypot(error / 2, BLUR)
+    return found
+
+
+def told_between(measures: FamilyMeasures, edges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """(e,) betweenness of a tree's edges; NaN for all of them where norms do not say who came first.
+
+    Of networks with batch normalisation true edges look like half an edge between siblings. So the edges that are not
+    clear are asked: where most of them are between, clear ones mean nothing.
+    """
+    found = betweenness(measures, np.array(edges, dtype=np.intp).reshape(-1, 2))
+    others = found[found < CLEAR]
+    if len(others) and np.median(others) > BLURRED:
+        return np.full(len(found), np.nan)
     return found
 
 

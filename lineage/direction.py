@@ -98,6 +98,11 @@ def scores(
     return _scores(measures, np.array([edge], dtype=np.intp), np.array([side]), members, stand_in)[0]
 
 
+def scores_apart(measures: FamilyMeasures, edges: NDArray[np.intp]) -> list[dict[str, float]]:
+    """The scores of (e, 2) edges, each of them as a tree of its own."""
+    return _scores(measures, edges, np.ones(len(edges), dtype=np.intp), 2, None)
+
+
 def _scores(
     measures: FamilyMeasures,
     edges: NDArray[np.intp],

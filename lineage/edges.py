@@ -14,6 +14,8 @@ from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
 from lineage.preorder import preorder
 from lineage.skeleton import LOW_RANK, Skeleton
+from lineage.stage import EVIDENCE as STAGE
+from lineage.stage import generalisation
 from lineage.trees import InferredEdge
 
 
@@ -41,8 +43,9 @@ def directed_edges(
     likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
     above = 1 - tree.below(likely[tree.order])
     signs = core_signs(found)
+    stages = generalisation(measures, directed).tolist()
     inferred = []
-    for parent, child in directed:
+    for (parent, child), stage in zip(directed, stages, strict=True):
         node = found.copies.source.get(parent, parent)
         ends = node, found.copies.source.get(child, child)
         seen = signs.get(ends)
@@ -78,6 +81,7 @@ def directed_edges(
                     **({"between": found.between[ends]} if ends in found.between else {}),
                     **({"parent absent": 1.0} if orphaned else {}),
                     **_scores(rooted, node, child),
+                    **({STAGE: stage} if relationship in TRAINED else {}),
                     **dates(parent, child, created),
                     **_estimated(measures, parent, child),
                 },
@@ -107,6 +111,7 @@ def relation(measures: FamilyMeasures, parent: int, child: int) -> str:
 
 
 _MOSTLY = 0.5
+TRAINED = ("finetune", "lora")  # relations to which a stage of training belongs
 
 
 def dates(parent: int, child: int, created: Mapping[int, float]) -> dict[str, float]:

@@ -37,12 +37,21 @@ class AbsentWeights:
 
 
 @dataclass(frozen=True)
+class StageWeights:
+    """Of the log-odds that a child was made by continued pre-training, see `lineage.stage`."""
+
+    offset: float
+    signs: tuple[float, ...]  # of the four of `lineage.stage.stage_signs`
+
+
+@dataclass(frozen=True)
 class Learnt:
     """Weights, and the zoos that they were learnt from, on which nothing may be reported."""
 
     direction: dict[str, float]  # per score of lineage/direction.py
     adjacency: AdjacencyWeights
     absent: AbsentWeights
+    stage: StageWeights
     zoos: tuple[str, ...]
 
 
@@ -52,5 +61,7 @@ def learnt() -> Learnt:
     content = json.loads(FILE.read_text())
     adjacency = AdjacencyWeights(**content["adjacency"])
     absent = AbsentWeights(**content["absent"])
-    zoos = dict.fromkeys([*content["provenance"]["zoos"], *content["provenance"]["absent_zoos"]])
-    return Learnt(content["direction"], adjacency, absent, tuple(zoos))
+    stage = StageWeights(content["stage"]["offset"], tuple(content["stage"]["signs"]))
+    named = ("zoos", "absent_zoos", "stage_zoos")
+    zoos = dict.fromkeys(zoo for name in named for zoo in content["provenance"][name])
+    return Learnt(content["direction"], adjacency, absent, stage, tuple(zoos))

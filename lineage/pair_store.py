@@ -99,7 +99,7 @@ def members_of(measures: FamilyMeasures, group: Sequence[int]) -> FamilyMeasures
 
     def cut(values: NDArray[Any]) -> NDArray[Any]:
         if values.size and not any(values.strides):
-            return np.broadcast_to(values.ravel()[0], (len(values), len(chosen), len(chosen)))
+            return np.broadcast_to(values[0, 0, 0], (len(values), len(chosen), len(chosen)))
         return values[across]
 
     return replace(

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lineage.between import CLEAR, betweenness
+from lineage.between import CLEAR, told_between
 from lineage.direction import Rooted, edge_scores, root_tree, rooted
 from lineage.family import FamilyMeasures
 
@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 def joined_by_roots(measures: FamilyMeasures, sources: Sequence[int], core: tuple[Pair, ...]) -> tuple[Pair, ...]:
     """The tree `core` of `sources` with its edges between clear siblings led from root to root; ascending."""
-    clear = (betweenness(measures, np.array(core, dtype=np.intp).reshape(-1, 2)) >= CLEAR).tolist()
+    clear = (told_between(measures, core) >= CLEAR).tolist()
     if not any(clear):
         return core
     members, inside = _apart(sources, core, clear)

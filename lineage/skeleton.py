@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.csgraph import minimum_spanning_tree as csgraph_tree
 
-from lineage.between import SPARSE, betweenness
+from lineage.between import SPARSE, told_between
 from lineage.cluster import THRESHOLD, compared_layers, trunk_layers
 from lineage.copies import Copies, Speakers, copies, stand_ins
 from lineage.direction import root_tree
@@ -80,7 +81,7 @@ class Skeleton:
         tuple[int, int], float
     ]  # for edges of the core, by both orders: what norms say of a parent between, where they do
 
-    @property
+    @cached_property
     def sources(self) -> tuple[int, ...]:
         """Those that are no casts or pruned copies of others."""
         return tuple(member for member in self.members if member not in self.copies.source)
@@ -149,7 +150,7 @@ def _norms(measures: FamilyMeasures, sources: Sequence[int], compared: NDArray[n
 
 
 def _between(measures: FamilyMeasures, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
-    told = betweenness(measures, np.array(core, dtype=np.intp).reshape(-1, 2)).tolist()
+    told = told_between(measures, core).tolist()
     known = [(edge, value) for edge, value in zip(core, told, strict=True) if not np.isnan(value)]
     return {pair: value for edge, value in known for pair in (edge, edge[::-1])}
 

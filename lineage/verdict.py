@@ -178,7 +178,7 @@ def _without_parent(model: str, found: Found) -> tuple[str, str]:
 def _shown(model: str, found: Found) -> list[str]:
     """The siblings that show, together with a model, a parent that is absent."""
     here = found.place(model)
-    return [one for one in found.siblings.get(here, ()) if one != here]
+    return sorted(one for one in found.siblings.get(here, ()) if one != here)
 
 
 def _inferred(model: str, found: Found) -> str:

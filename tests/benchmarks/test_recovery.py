@@ -79,7 +79,7 @@ def test_every_method_is_scored_and_ours_finds_the_tree(folder: Path) -> None:
     assert found[OURS].groups == (1, 1, 0)
     assert found[CEILING].score.directed == 1
     assert found["MST, kurtosis root"].score.undirected == 1
-    assert {one.what for one in found[OURS].statements} == {"confidence", "adjacency", "direction"}
+    assert {one.what for one in found[OURS].statements} == {"confidence", "adjacency", "direction", "stage"}
     assert not found["mother"].statements
 
 

@@ -86,14 +86,15 @@ def test_two_siblings_of_one_strong_drift_are_no_orphans_where_their_grandparent
 
 def test_of_the_signs_of_a_group_each_has_its_direction() -> None:
     weights = learnt().absent
-    for name, values in {
-        "acute": (0.1, 0.2, 0.5),
-        "usual": (0.4, 0.1, 0.01),
-        "margin": (1.0, 0.1, 0.0),
-        "between": (0.0, 2.0, 4.0),
-    }.items():
-        likely = [replace(STRONGEST, **{name: value}).probability(weights) for value in values]
-        assert all(low < high for low, high in pairwise(likely)), name
+    rising = [
+        [replace(STRONGEST, acute=value) for value in (0.1, 0.2, 0.5)],
+        [replace(STRONGEST, usual=value) for value in (0.4, 0.1, 0.01)],
+        [replace(STRONGEST, margin=value) for value in (1.0, 0.1, 0.0)],
+        [replace(STRONGEST, between=value) for value in (0.0, 2.0, 4.0)],
+    ]
+    for groups in rising:
+        likely = [group.probability(weights) for group in groups]
+        assert all(low < high for low, high in pairwise(likely))
     assert STRONGEST.probability(weights) > 0.9
     assert 0 < replace(STRONGEST, usual=nan).probability(weights) < 1
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lineage.between import CLEAR, CLEAREST, betweenness, norm_growth
+from lineage.between import CLEAR, CLEAREST, betweenness, norm_growth, told_between
 from lineage.family import FamilyMeasures, Layer, LayerKind
 
 Model = dict[str, NDArray[np.float64]]
@@ -37,7 +37,8 @@ def test_a_childs_norms_grow_by_its_squared_distance_whatever_decay_took(seed: i
     growth, error = norm_growth(family, PAIR)
     assert abs(growth[0] - 1) < 3.5 * error[0] + decay
     back, same = norm_growth(family, PAIR[:, ::-1])
-    assert (back, same) == (pytest.approx(-growth), pytest.approx(error))
+    assert back == pytest.approx(-growth)
+    assert same == pytest.approx(error)
     assert betweenness(family, PAIR)[0] < 2
 
 
@@ -62,3 +63,15 @@ def test_nothing_is_said_of_sparse_models_of_few_layers_and_of_equal_ones() -> N
     family = builders.measured([parent, step(rng, parent, 0.5)], LAYERS[:3])
     assert np.isnan(betweenness(family, PAIR)).all()
     assert betweenness(family, np.zeros((0, 2), dtype=np.intp)).shape == (0,)
+
+
+def test_where_most_edges_look_like_siblings_norms_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    parent = start(rng)
+    first, second = step(rng, parent, 0.5), step(rng, parent, 0.5)
+    family = measures(first, second, step(rng, first, 0.2))
+    edges = [(0, 1), (0, 2)]
+    assert (told_between(family, edges) >= CLEAR).tolist() == [True, False]
+    monkeypatch.setattr("lineage.between.BLURRED", -1.0)
+    assert np.isnan(told_between(family, edges)).all()
+    assert told_between(family, edges[:1])[0] >= CLEAR  # of siblings alone there is nobody else to ask

