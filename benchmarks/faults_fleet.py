@@ -34,6 +34,8 @@ LIMIT = 600.0  # seconds that anything may take
 _LOOK_EVERY = 0.02  # seconds
 _CONTEXT = multiprocessing.get_context("forkserver")
 
+_PRELOADED = ["hublineage.cli", "hublineage.cli_worker", "hublineage.job", "benchmarks.faults_rounds"]
+
 Started = Callable[[], None]
 
 
@@ -58,7 +60,7 @@ class Member:
     ) -> None:
         self.name = name
         self._words = folder / f"{name}.txt"
-        _CONTEXT.set_forkserver_preload(["hublineage.cli", "benchmarks.faults_rounds"])
+        _CONTEXT.set_forkserver_preload(_PRELOADED)
         self.process = _CONTEXT.Process(
             target=_run, args=(self._words, list(arguments), {**around, "PGAPPNAME": name}, first)
         )

@@ -137,12 +137,19 @@ class Round:
         return found
 
     def struck(
-        self, places: Sequence[Place], expected: Tables, act: Callable[[str], bool], note: Callable[[], str] = str
+        self,
+        places: Sequence[Place],
+        expected: Tables,
+        act: Callable[[str], bool],
+        note: Callable[[], str] = str,
+        *,
+        but: Sequence[str] = (),
     ) -> Outcome:
-        """The scenario, struck at these places."""
+        """The scenario, struck at these places. `but`: tables that may differ."""
         with Strikes(self.url, places) as strikes:
             found = self.run(lambda: strikes.look(act))
-        return self.outcome(strikes.struck.total(), expected, found, strikes.missed(), note=note())
+        ours, theirs = ({name: rows for name, rows in one.items() if name not in but} for one in (expected, found))
+        return self.outcome(strikes.struck.total(), ours, theirs, strikes.missed(), note=note())
 
     def outcome(
         self,

@@ -216,9 +216,12 @@ def _measures(session: Session, family: int) -> dict[str, list[Row]]:
                 [[int(array[layer, at]) for array in each] for layer in order],
                 [measures.digest[layer][at].hex() for layer in order],
                 [[float(array[layer, at]) for array in numbers] for layer in order],
-                [sketches.get((layers[layer], measures.members[at]), []) for layer in order],
             ]
         )
+        for at, name in enumerate(members)
+    ]
+    found["sketches"] = [
+        row_of([label, name, [sketches.get((layers[layer], measures.members[at]), []) for layer in order]])
         for at, name in enumerate(members)
     ]
     found["pairs"] = []

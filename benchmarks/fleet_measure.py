@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from scipy.optimize import nnls
 from sqlalchemy import text
 
-from benchmarks import catalogue, scale, storage
+from benchmarks import catalogue, scale_family, storage
 from benchmarks.families import machine
 from benchmarks.fleet_costs import Cost, Costs
 from benchmarks.growth import layer_seconds
@@ -41,6 +41,7 @@ from hublineage.progress import Reporter
 from hublineage.settings import Settings
 from lineage.candidates import Estimated, candidates
 from lineage.compare import compare
+from lineage.recover import Parameters, heritage
 from lineage.sketch import BUCKETS
 from lineage.stored import load_measures
 
@@ -160,7 +161,7 @@ def _computed() -> dict[str, tuple[float, str]]:
 
 
 def _inferred() -> dict[str, tuple[float, str]]:
-    """Inference and comparison of the committed sample; trees of a sparse family, as `benchmarks.scale` makes them."""
+    """Inference and comparison of the committed sample; inference of a sparse family as `benchmarks.scale` makes it."""
     with own_server() as (engine, data):
         source, report = FolderSource(SAMPLE), Reporter(None)
         found = job.crawl(engine, source, job.Job(), report)
@@ -170,11 +171,9 @@ def _inferred() -> dict[str, tuple[float, str]]:
         with _measured(engine, data) as compared:
             models = compare(engine, found.source_id)
     with tempfile.TemporaryDirectory() as scratch:
-        pairs, cost = scale.candidates(scale.parents(_SPARSE, 0), 16, 0)
-        np.save(Path(scratch) / "pairs.npy", pairs)
-        np.save(Path(scratch) / "cost.npy", cost)
+        scale_family.write_few(Path(scratch), _SPARSE, 1, 16, 0)
         begun = time.process_time()
-        scale.sparse(Path(scratch), _SPARSE, 0)
+        heritage(scale_family.few_pairs(Path(scratch)), Parameters())
         sparse = time.process_time() - begun
     each = inferred.own / models + sparse / _SPARSE
     return {

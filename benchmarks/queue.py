@@ -173,7 +173,7 @@ def _elapsed(engine: Engine, tasks: Sequence[str]) -> tuple[float, int]:
         """
         SELECT extract(epoch FROM max(event.at) FILTER (WHERE event.type = 'succeeded')
                                 - min(event.at) FILTER (WHERE event.type = 'started'))::float8,
-               count(DISTINCT job.id) FILTER (WHERE job.status <> 'succeeded')
+               count(DISTINCT job.id) FILTER (WHERE job.status IN ('todo', 'doing', 'failed'))
         FROM procrastinate_jobs job JOIN procrastinate_events event ON event.job_id = job.id
         WHERE job.task_name = ANY(:tasks)
         """

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from crawler.retry import TryAgain
 from db.errors import Failure
 
-# Bytes of addresses; of more, those that were used least recently are forgotten. The files of a batch of 256 models with
-# 4,096 neighbours fit in: blocks of layers ask for all of them again and again.
+# Bytes of addresses; of more, those that were used least recently are forgotten. The files of a batch of 256 models
+# with 4,096 neighbours fit in: blocks of layers ask for all of them again and again.
 REMEMBERED = 64 << 20
 TYPICAL = 2_500  # bytes of one: a signed address of a kilobyte or two, headers, and what holds them
 _HELD_BY = 1_000  # bytes of the objects themselves

@@ -56,3 +56,9 @@ def test_the_dockerfile_copies_what_there_is_and_every_package() -> None:
     assert all((ROOT / source).exists() for source in copied)
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert packages <= copied
+
+
+def test_each_service_of_ours_is_asked_how_it_is_where_it_answers() -> None:
+    for service in OURS.values():
+        port = service["environment"]["HUBLINEAGE_METRICS_PORT"]
+        assert f"http://127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]

@@ -61,6 +61,7 @@ class Heart:
                 self._watch.look()
                 self._beaten = time.monotonic()
             except SQLAlchemyError as error:
+                self._watch.forget()
                 log.warning("no heartbeat: %s", " ".join(str(getattr(error, "orig", error)).split())[:200])
             except Exception:
                 log.exception("no heartbeat")  # a heart that ended would make a living worker look dead

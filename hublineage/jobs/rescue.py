@@ -104,6 +104,10 @@ class Watch:
         stalled = [job for job, (_, since) in seen.items() if now - since >= self._settings.stalled_after]
         return sum(self._rescue(job, *doing[job]) for job in stalled)
 
+    def forget(self) -> None:
+        """Begin anew: while the database was away nobody could beat, and that speaks against no worker."""
+        self._seen = {}
+
     def _rescue(self, job: int, worker: int | None, beat: Any) -> bool:
         with transaction(self._engine) as session:
             row = session.execute(_STILL_SO, {"job": job, "worker": worker, "beat": beat}).one_or_none()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
@@ -25,6 +26,7 @@ from hublineage.jobs.retries import GivenBack
 from hublineage.metrics import Metrics
 from hublineage.settings import QueueSettings
 
+DOCS = Path(__file__).parents[2] / "docs"
 GONE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 WELL = Health(True, True, 1.0, 60.0)
 
@@ -174,3 +176,16 @@ def test_a_port_that_is_taken_is_named() -> None:
             serving(Metrics(), lambda: WELL, port, "127.0.0.1"),
         ):
             pass
+
+
+def test_the_documents_name_only_metrics_that_there_are(engine: Engine) -> None:
+    metrics = Metrics(engine)
+    metrics.request(Exchange("api", 200, 0.5, 10))
+    with metrics.stage("measure"):
+        metrics.ended("measure", "failed", ValueError())
+    told = {family.name for family in metrics.registry.collect()}
+    named = set()
+    for page in ("jobs.md", "operations.md"):
+        named |= set(re.findall(r"\bhublineage_(?!reader)[a-z_]+", (DOCS / page).read_text()))
+    assert named
+    assert {name.removesuffix("_total").removesuffix("_info") for name in named} - told == set()

@@ -87,6 +87,15 @@ def test_a_heart_that_beats_is_alive_whatever_the_clock_says(engine: Engine, wat
     assert status(engine) == [("doing", 1)]
 
 
+def test_while_the_database_is_away_nobody_is_missed(engine: Engine, watch: Watch, clock: Clock) -> None:
+    take(engine, kinds.infer(SOURCE, 1))
+    watch.look()
+    watch.forget()
+    clock.now += 100
+    assert later(watch, clock, 59) == 0
+    assert later(watch, clock, 1) == 1
+
+
 def test_a_job_without_a_worker_goes_back(engine: Engine, watch: Watch, clock: Clock) -> None:
     take(engine, kinds.infer(SOURCE, 1))
     execute(engine, "DELETE FROM procrastinate_workers")
