@@ -29,8 +29,9 @@ import numpy as np
 import psutil
 import psycopg
 
-from benchmarks.answers_catalogue import descendants_of_all, synthetic, write
+from benchmarks.answers_catalogue import descendants_of_all, write
 from benchmarks.answers_names import name_of
+from benchmarks.answers_synthetic import synthetic
 from db import embedded, schema
 from db.engine import connect
 

@@ -11,14 +11,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 from benchmarks.answers_names import name_of
+from benchmarks.answers_synthetic import Synthetic
 from lineage.licence_findings import Ancestor, Finding, findings
 from lineage.licences import Declared, read_declared
-
-if TYPE_CHECKING:
-    from benchmarks.answers_catalogue import Synthetic
 
 ANCESTORS = 12  # that are stored with a model, the nearest
 # Per cent of models that declare each.

@@ -22,7 +22,7 @@ from db import measurements
 from db.engine import transaction
 from db.models import Family, Repository, Revision
 from lineage.blocks import known_sketches
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 from lineage.stored import load_measures
 
 if TYPE_CHECKING:

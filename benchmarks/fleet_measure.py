@@ -41,7 +41,8 @@ from hublineage.progress import Reporter
 from hublineage.settings import Settings
 from lineage.candidates import Estimated, candidates
 from lineage.compare import compare
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.sketch import BUCKETS
 from lineage.stored import load_measures
 

@@ -16,7 +16,7 @@ from benchmarks.fleet_simulation import Fleet, Task
 from crawler.addresses import REMEMBERED, TYPICAL
 from crawler.safetensors_header import FIRST_READ
 from hublineage.settings import QueueSettings, parse_size
-from lineage.measure import Options
+from lineage.measure_options import Options
 from lineage.sketch import BUCKETS
 
 if TYPE_CHECKING:

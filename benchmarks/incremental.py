@@ -31,7 +31,8 @@ from db import embedded, measurements, schema
 from db.engine import connect, transaction
 from lineage.cluster import trunk_sums
 from lineage.family import FamilyMeasures
-from lineage.measure import Options, measure_family
+from lineage.measure import measure_family
+from lineage.measure_options import Options
 from lineage.stored import load_measures
 
 SHAPES = {"wte.weight": (512, 256), "h.0.mlp.weight": (256, 512), "h.1.mlp.weight": (256, 512), "ln.bias": (256,)}

@@ -29,7 +29,7 @@ from db.engine import connect
 from hublineage import job
 from hublineage.progress import Reporter
 from hublineage.settings import parse_memory
-from lineage.measure import Options
+from lineage.measure_options import Options
 
 _SAMPLE_SECONDS = 0.005
 MIB = 1 << 20

@@ -37,9 +37,10 @@ from hublineage.database import database
 from hublineage.progress import Reporter
 from hublineage.settings import Settings
 from lineage.family import FamilyMeasures
+from lineage.parameters import Parameters
 from lineage.phylogeny import Sketches
 from lineage.phylogeny_stored import load_sketches
-from lineage.recover import Parameters, heritage
+from lineage.recover import heritage
 from lineage.stored import load_measures
 
 PAGE = Path("BENCHMARKS.md")

@@ -28,9 +28,10 @@ from benchmarks.recovery import commit
 from benchmarks.recovery_zoos import TUNED_SEED, Zoo, open_zoo, truth_of
 from lineage.calibration import calibration
 from lineage.initialisation import Scheme
+from lineage.parameters import Parameters
 from lineage.partition import Clustering
 from lineage.phylogeny_odds import CENTROID, DRAWN, FILE, Odds
-from lineage.recover import Parameters, heritage
+from lineage.recover import heritage
 
 KINDS = {DRAWN: (Scheme.ARCHITECTURE, Scheme.XAVIER), CENTROID: (Scheme.CENTROID,)}
 PENALTY = 1e-3  # on the squared weight: steadiness ends at 4

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.recovery_methods import Answer, recover
 from benchmarks.recovery_scores import scored
 from benchmarks.recovery_zoos import measured, open_zoo, truth_of
-from lineage.recover import Parameters
+from lineage.parameters import Parameters
 
 
 def line(name: str, whole: Answer, cut: Answer, right: tuple[float, float]) -> str:

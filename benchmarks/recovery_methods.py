@@ -18,7 +18,8 @@ from lineage import mother
 from lineage.cluster import clusters, duplicates, trunk_layers, trunk_sums
 from lineage.family import FamilyMeasures
 from lineage.mother import Metric
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.span import dense_tree
 from lineage.trees import InferredEdge
 from lineage.walk import outward

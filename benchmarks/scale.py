@@ -31,7 +31,8 @@ import numpy as np
 from benchmarks.families import GIB, machine
 from benchmarks.scale_family import few_pairs, parents, pieces_of_disk, write_dense, write_few
 from benchmarks.scale_stored import fill, inferred
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.trees import Heritage
 
 

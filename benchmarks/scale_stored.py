@@ -15,8 +15,8 @@ from db.engine import transaction
 from hublineage.database import database
 from hublineage.settings import Settings
 from lineage.infer import infer_family
-from lineage.measure import METRIC_VERSION
-from lineage.recover import Parameters
+from lineage.measure_options import METRIC_VERSION
+from lineage.parameters import Parameters
 
 
 def fill(folder: Path, members: int, layers: int, seed: int) -> None:

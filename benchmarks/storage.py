@@ -22,7 +22,7 @@ from sqlalchemy import Engine, text
 from db import embedded, measurements, schema
 from db.engine import connect, transaction
 from db.models import Family, FamilyLayer, Repository, Revision, SourceRow
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 from lineage.packed import pack
 from lineage.sketch import buckets
 from lineage.stored import load_measures

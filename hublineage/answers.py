@@ -123,7 +123,7 @@ def _crawl(crawl: Crawl) -> dict[str, Any]:
 
 def _unmeasured(session: Session, family_id: int) -> set[int]:
     """Members of a family that wait to be measured: not measured, not failed, and not a copy of a measured one."""
-    from lineage.measure import METRIC_VERSION  # noqa: PLC0415  # torch takes seconds, and only counting asks
+    from lineage.measure_options import METRIC_VERSION  # noqa: PLC0415  # torch takes seconds, and only counting asks
 
     members = measurements.members(session, family_id)
     finished = select(MeasureBatch).where(

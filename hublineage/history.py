@@ -90,7 +90,7 @@ def apply_retention(engine: Engine, policy: Policy, *, dry_run: bool = False) ->
 
 
 def _outdated(engine: Engine, *, dry_run: bool) -> list[int]:
-    from lineage.measure import METRIC_VERSION  # noqa: PLC0415  # torch takes seconds, and only pruning asks
+    from lineage.measure_options import METRIC_VERSION  # noqa: PLC0415  # torch takes seconds, and only pruning asks
 
     removed: list[int] = []
     with transaction(engine) as session:

@@ -15,8 +15,9 @@ from db.errors import UsageError
 from lineage.arborescence import NoArborescence
 from lineage.compare import compare
 from lineage.infer import infer_family, is_measured
-from lineage.measure import Options, measure_family
-from lineage.recover import Parameters
+from lineage.measure import measure_family
+from lineage.measure_options import Options
+from lineage.parameters import Parameters
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from db.errors import UsageError
 from hublineage.job import choose_device
 from hublineage.settings import parse_memory, parse_size
-from lineage.measure import Options
+from lineage.measure_options import Options
 from lineage.mother import Metric
+from lineage.parameters import METHODS, Parameters
 from lineage.partition import Clustering
-from lineage.recover import METHODS, Parameters
 
 if TYPE_CHECKING:
     from hublineage.settings import Settings

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from db.models import FamilyLayer
-    from lineage.measure import Options
+    from lineage.measure_options import Options
     from lineage.reading import ByteSource
 
 _NUMBER = 4  # bytes of a weight, for the size of a block: some are stored in two, few in eight

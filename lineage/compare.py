@@ -10,7 +10,7 @@ from db import lineage as rows
 from db.declared import WEAK_SOURCES
 from db.engine import transaction
 from lineage.compare_licences import Placed, compare_licences, decided_steps
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 from lineage.verdict import Claim, Found, judge
 
 if TYPE_CHECKING:

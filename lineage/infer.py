@@ -13,11 +13,12 @@ from db import measurements
 from db.engine import exclusive, transaction
 from lineage.absent import distances_to_absent
 from lineage.family import LayerKind
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 from lineage.pair_store import AllPairs
+from lineage.parameters import Parameters
 from lineage.phylogeny_stored import load_sketches
 from lineage.provenance import digest, versions
-from lineage.recover import Parameters, heritage, in_pieces
+from lineage.recover import heritage, in_pieces
 from lineage.stored import load_measures
 from lineage.stored_pairs import load_pair_store
 from lineage.trees import Heritage, InferredEdge

@@ -42,7 +42,7 @@ from lineage.walk import outward
 
 if TYPE_CHECKING:
     from lineage.pair_store import PairStore
-    from lineage.recover import Parameters
+    from lineage.parameters import Parameters
 
 PIECE = 256  # members
 _KEPT = 1 << 30  # bytes of measures of pieces that are kept from making their trees to stating their edges
@@ -278,7 +278,7 @@ def _weighed(members: Sequence[int], scores: Mapping[Pair, dict[str, float]]) ->
 
 
 def _rooted_apart(whole: Rooted, clear: Collection[Pair], prior: Mapping[int, float]) -> Rooted:
-    """The root where edges are clearly between siblings, as `lineage.siblings.rooted_apart` has it of a small tree."""
+    """The root where edges are clearly between siblings, as rooted_apart.py has it of a small tree."""
     members = sorted(whole.probabilities)
     place = {member: at for at, member in enumerate(members)}
     kept = [edge for edge in whole.evidence if edge not in clear]

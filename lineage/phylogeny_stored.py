@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from db import measurements
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 from lineage.packed import unpack_sketches
 
 if TYPE_CHECKING:

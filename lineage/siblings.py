@@ -7,19 +7,15 @@ of what it joins, each of which is found by its own edges alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lineage.between import CLEAR, told_between
-from lineage.direction import Rooted, edge_scores, root_tree, rooted
+from lineage.direction import root_tree
 from lineage.family import FamilyMeasures
-
-if TYPE_CHECKING:
-    from lineage.skeleton import Skeleton
 
 Pair = tuple[int, int]
 
@@ -29,7 +25,7 @@ def joined_by_roots(measures: FamilyMeasures, sources: Sequence[int], core: tupl
     clear = (told_between(measures, core) >= CLEAR).tolist()
     if not any(clear):
         return core
-    members, inside = _apart(sources, core, clear)
+    members, inside = apart(sources, core, clear)
     top = {
         one: root_tree(measures, group, edges).root
         for group, edges in zip(members, inside, strict=True)
@@ -39,28 +35,7 @@ def joined_by_roots(measures: FamilyMeasures, sources: Sequence[int], core: tupl
     return tuple(sorted((min(edge), max(edge)) for edges in [*inside, led] for edge in edges))
 
 
-def rooted_apart(
-    measures: FamilyMeasures, found: Skeleton, whole: Rooted, prior: Mapping[int, float] | None = None
-) -> Rooted:
-    """Who is the root where clear siblings are: one of them, and what descends from each has a root of its own.
-
-    Probabilities then sum to 1 among those who descend from one sibling, so that mass below an edge there says how
-    likely it is turned; an edge between siblings has no direction. `whole` is the tree rooted as if nobody were absent.
-    """
-    clear = [found.between.get(edge, 0.0) >= CLEAR for edge in found.core]
-    if not any(clear):
-        return whole
-    joined = {one for edge, cut in zip(found.core, clear, strict=True) if cut for one in edge}
-    likely: dict[int, float] = {}
-    for group, edges in zip(*_apart(found.sources, found.core, clear), strict=True):
-        own = edge_scores(measures, group, edges, found.stand_in)
-        scores = {edge: whole.evidence[edge] | {"side": told["side"]} for edge, told in own.items()}
-        likely |= rooted(group, scores, {one: (prior or {}).get(one, 0.0) for one in group}).probabilities
-    root = max(sorted(joined), key=lambda one: whole.probabilities[one])
-    return Rooted(root, likely, whole.evidence)
-
-
-def _apart(
+def apart(
     sources: Sequence[int], core: Sequence[Pair], clear: Sequence[bool]
 ) -> tuple[list[list[int]], list[list[Pair]]]:
     """The parts that are left of the tree without its edges between clear siblings: their members and edges."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from db import measurements
 from lineage.family import FamilyMeasures, Layer, LayerKind
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 from lineage.packed import directed, spread, unpack, unpack_sketches
 from lineage.sketch import estimates, relative_error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from db import measurements
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 from lineage.packed import condensed_place, unpack
 from lineage.pair_store import Block, LayerPairs, Strip, members_of
 from lineage.stored import MemberArrays, PairArrays, Shelf, wanted

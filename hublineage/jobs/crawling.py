@@ -14,7 +14,7 @@ from db import crawls
 from db.engine import transaction
 from db.models import Crawl, FailureRow
 from hublineage.jobs import kinds, queue
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

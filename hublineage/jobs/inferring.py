@@ -16,7 +16,7 @@ from hublineage.jobs.measuring import needs_inference
 from lineage.arborescence import NoArborescence
 from lineage.compare import compare as compare_source
 from lineage.infer import infer_family, is_measured
-from lineage.measure import METRIC_VERSION
+from lineage.measure_options import METRIC_VERSION
 
 if TYPE_CHECKING:
     from hublineage.jobs.workplace import Work

@@ -14,7 +14,8 @@ from hublineage.jobs import kinds, queue
 from hublineage.settings import parse_size
 from lineage.blocks import blocks, finish_batch, measure_layers, try_members
 from lineage.infer import is_measured
-from lineage.measure import METRIC_VERSION, open_batch
+from lineage.measure import open_batch
+from lineage.measure_options import METRIC_VERSION
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

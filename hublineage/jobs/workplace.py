@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from crawler.source import Source
     from hublineage.settings import Settings
-    from lineage.measure import Options
-    from lineage.recover import Parameters
+    from lineage.measure_options import Options
+    from lineage.parameters import Parameters
 
 WORTH_WAITING = 5.0  # seconds that a worker waits for a quota itself; for longer it does other work
 _TOLD_EVERY = 1.0  # seconds between notes of a job's progress

@@ -7,8 +7,9 @@ from itertools import pairwise
 import psycopg
 
 from benchmarks.answers import QUESTIONS, SUMMARIES, milliseconds
-from benchmarks.answers_catalogue import synthetic, write
+from benchmarks.answers_catalogue import write
 from benchmarks.answers_names import name_of
+from benchmarks.answers_synthetic import synthetic
 
 
 def test_findings_follow_the_decided_edges_and_every_question_is_answered(database_url: str) -> None:

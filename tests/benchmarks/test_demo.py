@@ -17,7 +17,7 @@ from hublineage.hub.server import HubServer
 from hublineage.progress import Reporter
 from hublineage.result import result
 from lineage.compare import compare
-from lineage.recover import Parameters
+from lineage.parameters import Parameters
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from db.errors import UsageError
 from hublineage.parameters import parameters
 from lineage.initialisation import Scheme
 from lineage.mother import Metric
+from lineage.parameters import Parameters
 from lineage.partition import Clustering
-from lineage.recover import Parameters
 
 
 def test_nothing_said_is_what_the_method_does_by_itself() -> None:

@@ -18,7 +18,8 @@ from db import measurements
 from db.engine import transaction
 from db.models import FailureRow, MeasureBatch, Repository
 from lineage.family import FamilyMeasures
-from lineage.measure import Options, measure_family
+from lineage.measure import measure_family
+from lineage.measure_options import Options
 from lineage.stored import load_measures
 
 Tensors = dict[str, torch.Tensor]

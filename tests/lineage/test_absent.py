@@ -18,7 +18,8 @@ from lineage.absent import Group, absent_parents, clear_siblings, distances_to_a
 from lineage.between import CLEAR
 from lineage.family import Layer, LayerKind
 from lineage.learnt import learnt
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.skeleton import Skeleton, skeleton
 
 Values = NDArray[np.float64]

@@ -17,8 +17,8 @@ from db.models import MeasureBatch
 from lineage.digest import FORMS
 from lineage.family import FamilyMeasures
 from lineage.infer import infer_family
-from lineage.measure import Options
-from lineage.recover import Parameters
+from lineage.measure_options import Options
+from lineage.parameters import Parameters
 
 
 def test_members_that_come_later_are_measured_among_themselves_and_against_the_old_ones(house: House) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lineage.copies import copies, stand_ins
 from lineage.family import FamilyMeasures, Layer, LayerKind
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.skeleton import skeleton
 
 Model = dict[str, NDArray[np.float64]]

@@ -10,7 +10,8 @@ from lineage.detector import alone
 from lineage.detector_direction import MOST, detector_odds, with_detector
 from lineage.direction import ASKED, edge_scores, root_gains, rooted
 from lineage.family import FamilyMeasures, Layer, LayerKind
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 
 LAYERS = (
     *(Layer(f"w{n}", (16, 12), LayerKind.TRUNK) for n in range(5)),

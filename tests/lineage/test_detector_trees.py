@@ -9,7 +9,8 @@ from lineage.cluster import THRESHOLD
 from lineage.detector_trees import ALL_PAIRS, NEAREST, detector_heritage, judged
 from lineage.edges import relation
 from lineage.family import FamilyMeasures, Layer, LayerKind
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 
 LAYERS = (
     *(Layer(f"w{n}", (16, 12), LayerKind.TRUNK) for n in range(5)),

@@ -23,9 +23,10 @@ from hublineage.result import result
 from lineage import infer, provenance
 from lineage.compare import compare
 from lineage.infer import infer_family
-from lineage.measure import METRIC_VERSION, Options, measure_family
+from lineage.measure import measure_family
+from lineage.measure_options import METRIC_VERSION, Options
+from lineage.parameters import Parameters
 from lineage.phylogeny_stored import load_sketches
-from lineage.recover import Parameters
 from lineage.stored import load_measures
 from lineage.trees import Heritage, Tree
 

@@ -12,7 +12,8 @@ from lineage.cluster import clusters, duplicates
 from lineage.family import FamilyMeasures, Layer, LayerKind
 from lineage.forest import forest
 from lineage.pair_store import AllPairs, FewPairs, members_of, without_pairs
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.span import parts
 from lineage.trees import Heritage
 

@@ -15,7 +15,8 @@ from db.engine import transaction
 from db.models import LayerMeasures
 from hublineage.hub.faults import Faults
 from hublineage.hub.server import HubServer
-from lineage.measure import METRIC_VERSION, Options, measure_family
+from lineage.measure import measure_family
+from lineage.measure_options import METRIC_VERSION, Options
 
 
 def test_a_folder_is_measured_as_it_is_and_a_second_time_changes_nothing(house: House) -> None:

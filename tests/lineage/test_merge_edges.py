@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lineage.family import Layer, LayerKind
 from lineage.merge_edges import merges_apart
 from lineage.merge_layers import block_weights
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.trees import Heritage
 
 Model = dict[str, NDArray[np.float64]]

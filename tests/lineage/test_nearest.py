@@ -14,8 +14,9 @@ from db.engine import transaction
 from db.models import MeasureBatch
 from lineage.family import FamilyMeasures
 from lineage.infer import infer_family
-from lineage.measure import Options, measure_family
-from lineage.recover import Parameters
+from lineage.measure import measure_family
+from lineage.measure_options import Options
+from lineage.parameters import Parameters
 
 
 class Counting(FolderSource):

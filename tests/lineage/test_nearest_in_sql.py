@@ -7,7 +7,7 @@ from house import House, network
 from sqlalchemy import text
 
 from db.engine import transaction
-from lineage.measure import Options
+from lineage.measure_options import Options
 
 
 def test_nearest_in_sql_gives_the_stored_distances_over_several_batches(house: House) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from lineage.family import Layer, LayerKind
 from lineage.initialisation import Scheme
+from lineage.parameters import Parameters
 from lineage.partition import Clustering
-from lineage.recover import Parameters, heritage
+from lineage.recover import heritage
 from lineage.trees import Heritage
 
 Model = dict[str, np.ndarray]

@@ -14,9 +14,10 @@ from lineage.decoding import F64, Rows
 from lineage.edges import relation
 from lineage.family import FamilyMeasures, Layer, LayerKind
 from lineage.initialisation import Scheme
+from lineage.parameters import Parameters
 from lineage.partition import Clustering
 from lineage.phylogeny import Settings, parents, phylogeny
-from lineage.recover import Parameters, heritage
+from lineage.recover import heritage
 from lineage.sketch import CountSketch
 from lineage.trees import Heritage
 

@@ -21,8 +21,9 @@ from db.engine import transaction
 from db.models import FailureRow, Repository
 from lineage.family import FamilyMeasures
 from lineage.infer import infer_family
-from lineage.measure import Options, measure_family
-from lineage.recover import Parameters
+from lineage.measure import measure_family
+from lineage.measure_options import Options
+from lineage.parameters import Parameters
 from lineage.stored import load_measures
 
 Tensors = dict[str, NDArray[Any]]

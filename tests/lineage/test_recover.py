@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lineage.family import FamilyMeasures, Layer, LayerKind
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.trees import Heritage, Tree
 
 Model = dict[str, NDArray[np.float64]]

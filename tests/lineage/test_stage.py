@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from lineage.family import Layer, LayerKind
 from lineage.learnt import StageWeights, learnt
-from lineage.recover import Parameters, heritage
+from lineage.parameters import Parameters
+from lineage.recover import heritage
 from lineage.stage import EVIDENCE, generalisation, stage_probabilities, stage_signs
 
 Model = dict[str, NDArray[np.float64]]

@@ -8,9 +8,9 @@ from house import House, network
 from db import lineage as rows
 from db.engine import transaction
 from lineage.infer import infer_family
-from lineage.measure import Options
+from lineage.measure_options import Options
 from lineage.pair_store import AllPairs, PairStore, members_of
-from lineage.recover import Parameters
+from lineage.parameters import Parameters
 from lineage.stored import load_measures
 from lineage.stored_pairs import load_pair_store
 

@@ -11,7 +11,7 @@ from house import House, fill, network
 
 from crawler.folder import FolderSource
 from db.errors import Transient
-from lineage.measure import Options
+from lineage.measure_options import Options
 
 
 def test_numbers_that_are_none_lose_their_model_alone(house: House) -> None:
