@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from db.models import Alias, Family, File, Layout, Repository, Revision, SourceRow, TensorSpecRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -72,21 +72,22 @@ def store_revision(session: Session, repository_id: int, values: Mapping[str, An
 def store_files(session: Session, revision_id: int, files: Sequence[Mapping[str, Any]]) -> None:
     """Store the files of a revision; `layout_id` of those that are shards comes with `store_layout`."""
     rows = [{**file, "revision_id": revision_id} for file in files]
-    for some in _portions(rows):
-        session.execute(insert(File).values(some).on_conflict_do_nothing())
-
-
-def _portions(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Rows for one statement at a time, which takes 65,535 parameters."""
-    for first in range(0, len(rows), 5_000):
-        yield rows[first : first + 5_000]
+    if rows:
+        session.execute(insert(File).on_conflict_do_nothing(), rows)
 
 
 def store_layout(session: Session, revision_id: int, path: str, specs: Sequence[Spec]) -> None:
-    """Store the header of a shard; equal ones are stored once."""
+    """Store the header of a shard; equal ones are stored once, tensors and all, in one transaction."""
     digest = _layout_digest(specs)
-    session.execute(insert(Layout).values(digest=digest).on_conflict_do_nothing())
-    layout = session.scalars(select(Layout.id).where(Layout.digest == digest)).one()
+    layout = session.scalar(insert(Layout).values(digest=digest).on_conflict_do_nothing().returning(Layout.id))
+    if layout is None:  # then its tensors are there, too
+        layout = session.scalars(select(Layout.id).where(Layout.digest == digest)).one()
+    else:
+        _store_specs(session, layout, specs)
+    session.execute(update(File).where(File.revision_id == revision_id, File.path == path).values(layout_id=layout))
+
+
+def _store_specs(session: Session, layout: int, specs: Sequence[Spec]) -> None:
     rows = [
         {
             "layout_id": layout,
@@ -100,9 +101,8 @@ def store_layout(session: Session, revision_id: int, path: str, specs: Sequence[
         }
         for spec in specs
     ]
-    for some in _portions(rows):
-        session.execute(insert(TensorSpecRow).values(some).on_conflict_do_nothing())
-    session.execute(update(File).where(File.revision_id == revision_id, File.path == path).values(layout_id=layout))
+    if rows:
+        session.execute(insert(TensorSpecRow).on_conflict_do_nothing(), rows)
 
 
 def _layout_digest(specs: Sequence[Spec]) -> bytes:
