@@ -10,7 +10,7 @@ from crawler.source import Query
 from db.engine import transaction
 from db.errors import UsageError
 from hublineage import job
-from hublineage.context import known_sources, print_json, source_name, working
+from hublineage.context import known_sources, print_json, query_of, source_name, working
 from hublineage.jobs import kinds, queue
 from hublineage.jobs.schedule import scheduled
 from hublineage.options import (
@@ -54,7 +54,7 @@ def enqueue(
 
     hublineage enqueue --architecture LlamaForCausalLM && hublineage worker --drain
     """
-    query = Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
+    query = query_of(author, search, tag, architecture, ids, limit)
     if followed and (query != Query() or folder is not None or endpoint is not None):
         raise UsageError("--followed takes its queries from the settings: say no other with it")
     if increment and (query.ids or query.limit is not None):

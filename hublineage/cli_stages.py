@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hublineage.options import (
     Architecture,
@@ -39,22 +39,6 @@ from hublineage.options import (
     Trees,
     WeightsOnly,
 )
-
-if TYPE_CHECKING:
-    from crawler.source import Query
-
-
-def _query(
-    author: str | None,
-    search: str | None,
-    tag: list[str] | None,
-    architecture: list[str] | None,
-    ids: list[str] | None,
-    limit: int | None,
-) -> Query:
-    from crawler.source import Query
-
-    return Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
 
 
 def _said(**options: Any) -> dict[str, Any]:
@@ -103,14 +87,14 @@ def run(
     from crawler import pipeline as crawler
     from db.errors import NothingToDo
     from hublineage import job, render
-    from hublineage.context import console, print_json, source_name, working
+    from hublineage.context import console, print_json, query_of, source_name, working
     from hublineage.parameters import measuring, parameters
     from hublineage.progress import reporting
     from hublineage.result import result
     from hublineage.settings import read_settings
     from hublineage.sources import open_source
 
-    query = _query(author, search, tag, architecture, ids, limit)
+    query = query_of(author, search, tag, architecture, ids, limit)
     chosen = parameters(method, metric, trees, decide, decide_direction, clustering, initialisation, detector=detector)
     said = _said(memory=memory, device=device, quota_share=quota_share, cache=cache, cache_size=cache_size, jobs=jobs)
     said |= _said(exact_members=exact_members, exact_neighbours=exact_neighbours)
@@ -159,11 +143,11 @@ def crawl(
     """
     from crawler import pipeline as crawler
     from hublineage import job
-    from hublineage.context import source_name, working
+    from hublineage.context import query_of, source_name, working
     from hublineage.progress import reporting
     from hublineage.sources import open_source
 
-    query = _query(author, search, tag, architecture, ids, limit)
+    query = query_of(author, search, tag, architecture, ids, limit)
     name = source_name(folder, endpoint, query, whole=list_only)
     with working(data_dir, jobs=jobs, quota_share=quota_share) as context, reporting() as report:
         crawling = crawler.Options(increment, not list_only, context.settings.jobs, retry_failed)

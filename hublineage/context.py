@@ -39,6 +39,18 @@ def working(data_dir: Path | None, **settings: Any) -> Iterator[Context]:
         yield Context(chosen, engine)
 
 
+def query_of(
+    author: str | None,
+    search: str | None,
+    tag: list[str] | None,
+    architecture: list[str] | None,
+    ids: list[str] | None,
+    limit: int | None,
+) -> Query:
+    """The query that the options of a command make."""
+    return Query(author, search, tuple(tag or ()), tuple(architecture or ()), tuple(ids or ()), limit)
+
+
 def source_name(folder: Path | None, endpoint: str | None, query: Query, *, whole: bool = False) -> str:
     """The name of the source that is meant; `whole`: all of a Hub may be."""
     if folder is not None and endpoint is not None:

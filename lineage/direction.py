@@ -78,14 +78,33 @@ def edge_scores(
     """The scores of every edge (i, j) of the tree that `edges` make of `members`, for "i is the parent of j"."""
     if not edges:
         return {}
-    pairs = np.array(edges, dtype=np.intp)
+    found = _scores(measures, np.array(edges, dtype=np.intp), _sides(members, edges), len(members), stand_in)
+    return dict(zip(edges, found, strict=True))
+
+
+def weighed(
+    members: Sequence[int], scores: Mapping[tuple[int, int], dict[str, float]]
+) -> dict[tuple[int, int], dict[str, float]]:
+    """The scores of a tree's edges with the members on both sides of each counted anew; none where none were given."""
+    if not scores:
+        return {}
+    side = _sides(members, list(scores))
+    weights = np.log(side / (len(members) - side)).tolist()
+    return {
+        edge: {**told, "side": weight} if told else {}
+        for (edge, told), weight in zip(scores.items(), weights, strict=True)
+    }
+
+
+def _sides(members: Sequence[int], edges: Sequence[tuple[int, int]]) -> NDArray[np.intp]:
+    """(e,) how many members of the tree that edges (i, j) make are on the side of i when the edge is cut."""
     place = {member: index for index, member in enumerate(members)}
     placed = np.array([(place[i], place[j]) for i, j in edges], dtype=np.intp)
     tree = preorder(len(members), placed, 0)
     one, other = tree.place[placed].T
     below = tree.size[np.maximum(one, other)]  # in preorder the later of the two is the one farther down
-    side = np.where(one > other, below, len(members) - below)
-    return dict(zip(map(tuple, pairs.tolist()), _scores(measures, pairs, side, len(members), stand_in), strict=True))
+    side: NDArray[np.intp] = np.where(one > other, below, len(members) - below)
+    return side
 
 
 def scores(

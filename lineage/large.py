@@ -16,7 +16,7 @@ inferred as it is in a small family. Merges are not sought.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,12 +29,13 @@ from lineage.cluster import duplicates
 from lineage.copies import ROUNDING
 from lineage.dated import oldest_first, root_prior
 from lineage.detector_direction import with_detector
-from lineage.direction import Rooted, edge_scores, rooted
+from lineage.direction import Rooted, edge_scores, rooted, weighed
 from lineage.edges import copy_edge, directed_edges
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.forest import Forest, forest
 from lineage.pieces import pieces
 from lineage.preorder import Preorder, preorder
+from lineage.rooted_apart import rooted_apart
 from lineage.skeleton import Skeleton, skeleton
 from lineage.span import parts
 from lineage.trees import Heritage, InferredEdge, Tree
@@ -175,12 +176,11 @@ class _Whole:
         joined = _joined(own)
         members = sorted({piece.members[one] for piece in own for one in piece.found.sources})
         self._sources = np.array(members, dtype=np.intp)
-        self._scores = _weighed(members, joined)
+        self._scores = weighed(members, joined)
         prior = root_prior(members, list(self._scores), created)
         self.rooted = rooted(members, self._scores, prior)
         clear = {piece.at(pair) for piece in own for pair, told in piece.found.between.items() if told >= CLEAR}
-        if clear & joined.keys():
-            self.rooted = _rooted_apart(self.rooted, clear & joined.keys(), prior)
+        self.rooted = rooted_apart(self.rooted, clear & joined.keys(), prior)
         self.root = self.rooted.root
         self._tree = _preorder(self._sources, list(self._scores), self.root)
         likely = np.array([self.rooted.probabilities[member] for member in members])
@@ -257,42 +257,6 @@ def _preorder(sources: NDArray[np.intp], edges: Sequence[Pair], root: int) -> Pr
     """The tree that edges make of these positions, whose places are those of the positions among `sources`."""
     pairs = np.searchsorted(sources, np.array(edges, dtype=np.intp).reshape(-1, 2))
     return preorder(len(sources), pairs, int(np.searchsorted(sources, root)))
-
-
-def _weighed(members: Sequence[int], scores: Mapping[Pair, dict[str, float]]) -> dict[Pair, dict[str, float]]:
-    """The scores of a tree's edges with the members on both sides of each counted anew."""
-    sources, edges = np.array(members, dtype=np.intp), list(scores)
-    if not edges:
-        return {}
-    tree = _preorder(sources, edges, members[0])
-    one, other = tree.place[np.searchsorted(sources, np.array(edges, dtype=np.intp))].T
-    below = tree.size[np.maximum(one, other)]  # in preorder the later of the two is the one farther down
-    sides = np.log(
-        np.where(one > other, below, len(members) - below) / np.where(one > other, len(members) - below, below)
-    )
-    # Of a copy that is joined to its source nothing is said.
-    return {
-        edge: {**scores[edge], "side": side} if scores[edge] else {}
-        for edge, side in zip(edges, sides.tolist(), strict=True)
-    }
-
-
-def _rooted_apart(whole: Rooted, clear: Collection[Pair], prior: Mapping[int, float]) -> Rooted:
-    """The root where edges are clearly between siblings, as rooted_apart.py has it of a small tree."""
-    members = sorted(whole.probabilities)
-    place = {member: at for at, member in enumerate(members)}
-    kept = [edge for edge in whole.evidence if edge not in clear]
-    label = parts(len(members), np.array([(place[a], place[b]) for a, b in kept], dtype=np.intp).reshape(-1, 2))
-    groups: dict[int, tuple[list[int], dict[Pair, dict[str, float]]]] = {}
-    for member, number in zip(members, label.tolist(), strict=True):
-        groups.setdefault(number, ([], {}))[0].append(member)
-    for edge in kept:
-        groups[int(label[place[edge[0]]])][1][edge] = whole.evidence[edge]
-    likely: dict[int, float] = {}
-    for own, scores in groups.values():
-        likely |= rooted(own, _weighed(own, scores), {one: prior.get(one, 0.0) for one in own}).probabilities
-    ends = sorted({one for edge in clear for one in edge})
-    return Rooted(max(ends, key=lambda one: whole.probabilities[one]), likely, whole.evidence)
 
 
 def _joined(own: Sequence[_Piece]) -> dict[Pair, dict[str, float]]:

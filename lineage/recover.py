@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from lineage import mother
 from lineage.absent import absent_parents
+from lineage.between import CLEAR
 from lineage.cluster import clusters, duplicates
 from lineage.dated import oldest_first, root_prior
 from lineage.detector_direction import with_detector
@@ -135,7 +136,8 @@ def _grown(
     if parameters.detector:
         evidence = with_detector(measures, evidence)
     prior = root_prior(found.sources, found.core, created)
-    top = rooted_apart(measures, found, rooted(found.sources, evidence, prior), prior)
+    clear = {edge for edge in found.core if found.between.get(edge, 0.0) >= CLEAR}
+    top = rooted_apart(rooted(found.sources, evidence, prior), clear, prior)
     directed = found.outward(top.root)
     absent = absent_parents(found, top.root)
     edges = directed_edges(

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lineage.between import CLEAR, told_between
 from lineage.direction import root_tree
 from lineage.family import FamilyMeasures
+from lineage.span import parts
 
 Pair = tuple[int, int]
 
@@ -42,10 +41,9 @@ def apart(
     place = {member: index for index, member in enumerate(sources)}
     kept = [edge for edge, cut in zip(core, clear, strict=True) if not cut]
     rows = np.array([(place[a], place[b]) for a, b in kept], dtype=np.intp).reshape(-1, 2)
-    joins = coo_array((np.ones(len(rows)), (rows[:, 0], rows[:, 1])), shape=(len(place), len(place)))
-    number, label = connected_components(joins, directed=False)
-    members: list[list[int]] = [[] for _ in range(number)]
-    inside: list[list[Pair]] = [[] for _ in range(number)]
+    label = parts(len(place), rows).tolist()
+    members: list[list[int]] = [[] for _ in range(max(label) + 1)]
+    inside: list[list[Pair]] = [[] for _ in members]
     for one in sources:
         members[label[place[one]]].append(one)
     for edge in kept:
