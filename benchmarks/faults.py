@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,8 +21,10 @@ from pathlib import Path
 from benchmarks import faults_kills as kills
 from benchmarks import faults_outages as outages
 from benchmarks import faults_times as times
+from benchmarks.families import machine
 from benchmarks.faults_clock import preload
 from benchmarks.faults_rounds import Bench, Outcome
+from benchmarks.recovery import commit
 from db import embedded
 
 Fault = Callable[[Bench], Outcome]
@@ -62,15 +62,6 @@ def report(outcomes: list[Outcome]) -> str:
             f"| {one.fault} | {one.struck} | {one.workers_killed} | {back} | {equal} | {wrong} | {one.seconds:.0f} |"
         )
     return "\n".join(lines)
-
-
-def machine() -> str:
-    """Where and of what this was measured."""
-    folder = Path(__file__).parent
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, text=True)  # noqa: S607, PLW1510
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    words = f"{os.cpu_count()} cores of {platform.machine()}, {memory:.0f} GiB, Python {platform.python_version()}"
-    return f"{words}; commit {asked.stdout.strip() or 'unknown'}"
 
 
 def run(bench: Bench, names: list[str]) -> list[Outcome]:
@@ -112,7 +103,7 @@ def main() -> int:
         finally:
             embedded.stop(folder / "data")
     print(report(outcomes))
-    print(machine())
+    print(f"{machine()}, commit {commit()}")
     if options.json:
         options.json.write_text(json.dumps([vars(one) for one in outcomes], indent=1))
     return 0 if all(one.is_well for one in outcomes) else 1

@@ -132,13 +132,13 @@ def _small_disk(folder: Path) -> Iterator[Path]:
     """A small file system of its own. Raises PermissionError where this process must not mount one."""
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:  # noqa: S603, PLW1510
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:  # noqa: S603, PLW1510  # its code is asked
         raise PermissionError("a small disk cannot be mounted here: run this fault as root")
     folder.chmod(0o755)
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S603, S607
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S603, S607  # our own folder
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def watch(spent: Spent) -> None:
     app.TASKS.update({name: timed("tasks", task) for name, task in app.TASKS.items()})
     for method in ("defer", "checkpoint", "suspect"):
         setattr(Work, method, timed("inside", getattr(Work, method)))
-    Heart.beat = timed("hearts", Heart.beat)  # type: ignore[method-assign]
+    Heart.beat = timed("hearts", Heart.beat)  # type: ignore[method-assign]  # timed from outside
     fetch, finish, retry = app.Manager.fetch_job, app.Manager.finish_job, app.Manager.retry_job
 
     async def fetched(self: app.Manager, *args: Any, **kwargs: Any) -> Any:
@@ -101,9 +101,9 @@ def watch(spent: Spent) -> None:
 
         return call
 
-    app.Manager.fetch_job = fetched  # type: ignore[method-assign]
-    app.Manager.finish_job = ended(finish)  # type: ignore[method-assign]
-    app.Manager.retry_job = ended(retry)  # type: ignore[method-assign]
+    app.Manager.fetch_job = fetched  # type: ignore[method-assign]  # timed from outside
+    app.Manager.finish_job = ended(finish)  # type: ignore[method-assign]  # timed from outside
+    app.Manager.retry_job = ended(retry)  # type: ignore[method-assign]  # timed from outside
 
 
 def drain(queues: Sequence[str]) -> Spent:

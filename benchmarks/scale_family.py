@@ -117,7 +117,7 @@ def _family(folder: Path) -> FamilyMeasures:
         squared_norm=columns["squared_norm"],
         variance=columns["variance"],
         kurtosis=columns["kurtosis"],
-        **_no_pairs(layers, members),  # type: ignore[arg-type]
+        **_no_pairs(layers, members),  # type: ignore[arg-type]  # fields by name
     )
 
 

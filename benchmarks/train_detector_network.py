@@ -80,7 +80,7 @@ class Detector(nn.Module):
         seen = torch.cat([torch.ones_like(there[:, :1]), there], dim=1)
         for block in self.blocks:
             x = block(x, seen)
-        return self.head(torch.cat([self.norm(x[:, 0]), pair], dim=1))  # type: ignore[no-any-return]
+        return self.head(torch.cat([self.norm(x[:, 0]), pair], dim=1))  # type: ignore[no-any-return]  # a module returns anything
 
 
 def _dropped(x: torch.Tensor, training: bool) -> torch.Tensor:

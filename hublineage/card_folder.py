@@ -100,7 +100,7 @@ def _propose(one: Proposal, card: str | HeaderUnreadable, done: Written, texts: 
         if isinstance(card, HeaderUnreadable):
             raise card
         if not _is_path(one.model):
-            raise HeaderUnreadable("its name is no path below this folder")  # noqa: TRY301
+            raise HeaderUnreadable("its name is no path below this folder")  # noqa: TRY301  # told as what cannot be read
         changed = with_parents(card, one.parents, one.relation)
     except HeaderUnreadable as error:
         reason = f"{error}; by hand: {lines(one.parents, one.relation).strip()!r}"

@@ -151,4 +151,4 @@ def _say_rows(name: str, rows: int) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)  # noqa: T201
+    print(line, file=sys.stderr)  # noqa: T201  # progress is for people

@@ -36,7 +36,7 @@ _JOBS = f"""
 _JOBS_BY_STATE = f"""
     SELECT job.task_name AS task, job.queue_name AS queue, {_STATE} AS state
     FROM procrastinate_jobs job LEFT JOIN job_records record ON record.job_id = job.id
-"""  # noqa: S608
+"""  # noqa: S608  # our own constants
 
 
 def jobs(
@@ -54,7 +54,7 @@ def jobs(
         WHERE (CAST(:ids AS bigint[]) IS NOT NULL OR state = ANY(:states))
           AND (CAST(:task AS text) IS NULL OR task = :task) AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(:ids))
         ORDER BY array_position(ARRAY['parked', 'failed', 'doing', 'waiting'], state), id LIMIT :limit
-        """  # noqa: S608
+        """  # noqa: S608  # our own constants
     )
     values = {"states": list(states), "task": task, "ids": None if ids is None else list(ids), "limit": limit}
     rows = session.execute(statement, values).mappings()
@@ -83,7 +83,7 @@ class Overview:
 
 _COUNTS = f"""
     SELECT task, state, count(*) FROM ({_JOBS_BY_STATE}) AS found GROUP BY task, state
-"""  # noqa: S608
+"""  # noqa: S608  # our own constants
 _SECONDS = text(
     """
     SELECT task_name, CAST(avg(seconds) AS double precision) FROM (
@@ -137,7 +137,7 @@ class Depth:
 _DEPTHS = text(
     f"""
     SELECT queue, state, count(*) FROM ({_JOBS_BY_STATE}) AS found WHERE state = ANY(:states) GROUP BY queue, state
-    """  # noqa: S608
+    """  # noqa: S608  # our own constants
 )
 # The oldest job that nothing put off waits since its last event; of the others those are due whose time has come.
 _OVERDUE = text(

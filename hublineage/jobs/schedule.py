@@ -122,7 +122,7 @@ class Scheduler:
             self._running.cancel()
 
     async def _main(self) -> None:
-        from hublineage.jobs.app import make_app  # noqa: PLC0415
+        from hublineage.jobs.app import make_app  # noqa: PLC0415  # with all tasks: only who serves needs torch
 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
