@@ -43,7 +43,7 @@ class Costs:
     pair_bytes: float  # of the database, per layer and pair
     measure_database: float  # seconds per stored byte of measures
     load_processor: float  # seconds per byte of stored measures that inference loads
-    candidate_processor: float  # seconds per pair of members when candidates are looked for
+    candidate_processor: float  # seconds per new member and member when candidates are looked for
     infer_processor: float  # seconds per member of a sparse family
     compare_processor: float  # seconds per model
     compare_database: float

@@ -171,7 +171,7 @@ class _Plan:
         compares = done > 0 or batches > 1
         near = min(hub.neighbours * hub.batch, middle) if compares else 0.0  # older models in a batch
         read = new * hub.model * hub.parts * hub.reads if compares else 0.0
-        pairs = batches * middle**2 if compares else 0.0
+        pairs = new * middle if compares else 0.0  # the tree of the old members is kept
 
         def then() -> Iterator[Task]:
             yield from self._blocks(done + new, members, new, near, batches)

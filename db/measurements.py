@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.models import (
@@ -106,13 +106,43 @@ def batches(session: Session, family_id: int, metric_version: int) -> list[Measu
 
 
 def open_batch(
-    session: Session, family_id: int, metric_version: int, new: Sequence[int], against: Sequence[int]
+    session: Session,
+    family_id: int,
+    metric_version: int,
+    new: Sequence[int],
+    against: Sequence[int],
+    spanning: bytes | None = None,
 ) -> MeasureBatch:
-    """Begin to measure `new` members among themselves and against the old ones."""
-    batch = MeasureBatch(family_id=family_id, metric_version=metric_version, members=list(new), against=list(against))
+    """Begin to measure `new` members among themselves and against the old ones.
+
+    A tree of all members (`spanning`) takes the place of that which an earlier batch left.
+    """
+    of_family = MeasureBatch.family_id == family_id, MeasureBatch.metric_version == metric_version
+    if spanning is not None:
+        session.execute(
+            update(MeasureBatch).where(*of_family, MeasureBatch.spanning.is_not(None)).values(spanning=None)
+        )
+    batch = MeasureBatch(
+        family_id=family_id,
+        metric_version=metric_version,
+        members=list(new),
+        against=list(against),
+        spanning=spanning,
+    )
     session.add(batch)
     session.flush()
     return batch
+
+
+def spanning(session: Session, family_id: int, metric_version: int) -> bytes | None:
+    """The tree of all members that the last batch left that was opened with one."""
+    return session.scalar(
+        select(MeasureBatch.spanning)
+        .where(MeasureBatch.family_id == family_id, MeasureBatch.metric_version == metric_version)
+        .where(MeasureBatch.spanning.is_not(None))
+        .order_by(MeasureBatch.id.desc())
+        .limit(1)
+    )
 
 
 def lose_member(session: Session, batch_id: int, revision_id: int) -> None:

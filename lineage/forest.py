@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineage.cluster import SHARED_SHARE, THRESHOLD, compared_layers
-from lineage.compiled import compiled
 from lineage.family import FamilyMeasures
-from lineage.pair_store import Block, Ints, LayerPairs, PairStore, Strip
+from lineage.pair_store import Block, LayerPairs, PairStore, Strip
 from lineage.pruned import SPARSE
-from lineage.span import Edges, sparse_tree
+from lineage.span import Edges, rectangle_tree, sparse_tree
 from lineage.step import FLOOR
 
 Singles = NDArray[np.float32]
@@ -224,7 +223,7 @@ def _spanned(
         places.append({int(column): index for index, column in enumerate(place.tolist())})
         start += len(values)
     nodes = np.unique(np.concatenate([rows, columns]))
-    row, column = _prim(cost, np.searchsorted(nodes, rows), np.searchsorted(nodes, columns), len(nodes))
+    row, column = rectangle_tree(cost, np.searchsorted(nodes, rows), np.searchsorted(nodes, columns), len(nodes))
     strip_of = np.searchsorted(starts, row, side="right") - 1
     relative = [
         relatives[s][r - starts[s], places[s][c]]
@@ -232,69 +231,3 @@ def _spanned(
     ]
     pairs = np.column_stack([rows[row], columns[column]])
     return pairs, cost[row, column].astype(np.float64), np.array(relative, dtype=np.float64)
-
-
-def _prim(cost: Singles, rows: Ints, columns: Ints, nodes: int) -> tuple[Ints, Ints]:
-    """Minimum spanning forest of a graph of which all edges are between rows and columns: its edges as entries.
-
-    `rows` and `columns` say which of the nodes they are; inf in `cost` says that there is no such edge.
-    """
-    row_of, column_of = (np.full(nodes, -1, dtype=np.intp) for _ in range(2))
-    row_of[rows], column_of[columns] = np.arange(len(rows)), np.arange(len(columns))
-    found = np.empty((max(nodes - 1, 0), 2), dtype=np.intp)
-    number = _prim_loop(cost, rows.astype(np.intp), columns.astype(np.intp), row_of, column_of, found)
-    return found[:number, 0], found[:number, 1]
-
-
-@compiled
-def _prim_loop(cost: Singles, rows: Ints, columns: Ints, row_of: Ints, column_of: Ints, found: Ints) -> int:
-    """Fill `found` with (row, column) entries and return their number. Time O(nodes²)."""
-    nodes = len(row_of)
-    far = np.float32(np.inf)
-    nearest = np.full(nodes, far, dtype=np.float32)
-    by_row, by_column = np.zeros(nodes, dtype=np.int64), np.zeros(nodes, dtype=np.int64)
-    left = np.ones(nodes, dtype=np.bool_)
-    number, begin, current = 0, 0, 0
-    for _ in range(nodes):
-        left[current] = False
-        nearest[current] = far
-        row = row_of[current]
-        if row >= 0:
-            for c in range(len(columns)):
-                node = columns[c]
-                if left[node] and cost[row, c] < nearest[node]:
-                    nearest[node] = cost[row, c]
-                    by_row[node], by_column[node] = row, c
-        column = column_of[current]
-        if column >= 0:
-            for r in range(len(rows)):
-                node = rows[r]
-                if left[node] and cost[r, column] < nearest[node]:
-                    nearest[node] = cost[r, column]
-                    by_row[node], by_column[node] = r, column
-        current = _least(nearest)
-        if current >= 0:
-            found[number, 0], found[number, 1] = by_row[current], by_column[current]
-            number += 1
-        else:  # another part begins
-            begin = _first(left, begin)
-            current = begin
-    return number
-
-
-@compiled
-def _least(values: Singles) -> int:
-    """Where the first of the least of them is; -1 if all are infinite."""
-    best, least = -1, np.float32(np.inf)
-    for place in range(len(values)):
-        if values[place] < least:
-            best, least = place, values[place]
-    return best
-
-
-@compiled
-def _first(left: Bools, begin: int) -> int:
-    """The first from `begin` on; the last where there is none."""
-    while begin < len(left) - 1 and not left[begin]:
-        begin += 1
-    return begin

@@ -23,10 +23,11 @@ from db.errors import Failure
 from lineage import batches
 from lineage.batches import Batch
 from lineage.blocks import batch_layers, counting_of, finish_batch, known_sketches, layer_of, measure_layers
-from lineage.candidates import Estimated, candidates
+from lineage.candidates import Estimated, Spanning, nearest
 from lineage.family import LayerKind
 from lineage.locating import located
 from lineage.measure_options import METRIC_VERSION, Options
+from lineage.packed import pack_tree, unpack_tree
 from lineage.reading import MemberReader
 from lineage.sketching import LayerSketches, sketch_only
 from lineage.stream import layer_stream
@@ -121,10 +122,12 @@ def _next_batch(
         if not new:
             return None
         new = new[:most]
+        tree = None
         if old and len(new) + len(old) > options.exact_members:
-            old = _nearest(engine, family_id, new, old, source, options)
+            old, tree = _nearest(engine, family_id, new, old, source, options)
         with transaction(engine) as session:
-            return batches.of_row(session, measurements.open_batch(session, family_id, METRIC_VERSION, new, old))
+            batch = measurements.open_batch(session, family_id, METRIC_VERSION, new, old, tree)
+            return batches.of_row(session, batch)
 
 
 def _batches(session: Session, family_id: int) -> list[MeasureBatch]:
@@ -138,17 +141,20 @@ def _nearest(
     old: Sequence[int],
     source: ByteSource[Failure],
     options: Options,
-) -> list[int]:
-    """Those of the old members that the new ones are measured against exactly: the nearest by their sketches.
+) -> tuple[list[int], bytes]:
+    """Those of the old members that the new ones are measured against exactly, and the tree that joins all, packed.
 
-    The new ones are read for that, and no old one. What cannot be read is left to the measuring itself, which says why.
+    They are the nearest by their sketches. The new ones are read for that, and no old one. What cannot be read is left
+    to the measuring itself, which says why.
     """
     with transaction(engine) as session:
         layers = batch_layers(session, family_id, new, options.buckets)
         fresh = Batch(0, len(new), tuple(measurements.member(session, one) for one in new), frozenset())
+        kept = measurements.spanning(session, family_id, METRIC_VERSION) or b""
     trunk = [layer for layer in layers if layer.kind == LayerKind.TRUNK]
-    rows = {revision: number for number, revision in enumerate([*new, *old])}
-    estimated = Estimated(len(rows))
+    revisions = [*new, *old]
+    rows = {revision: number for number, revision in enumerate(revisions)}
+    estimated = Estimated(len(rows), [layer.buckets for layer in trunk])
     reader = MemberReader(source, ())
     with layer_stream(reader, options.device, request=source.request_bytes) as stream:
         for place in located(engine, fresh, trunk, reader, options.memory):
@@ -164,5 +170,7 @@ def _nearest(
                     if revision in rows:
                         sketches[rows[revision]] = sketch
             estimated.add(sketches)
-    chosen = candidates(estimated.relative(), range(len(new)), options.exact_neighbours)
-    return sorted(old[one - len(new)] for one in chosen)
+    edges, squared = unpack_tree(kept, old)
+    near = nearest(estimated, len(new), options.exact_neighbours, Spanning(edges + len(new), squared))
+    tree = pack_tree(near.spanning.edges, near.spanning.squared, revisions)
+    return sorted(revisions[one] for one in near.chosen), tree

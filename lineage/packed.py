@@ -31,6 +31,29 @@ def unpack_sketches(data: bytes, members: int) -> NDArray[np.float64]:
     return np.frombuffer(data, "<f8").reshape(members, -1)
 
 
+_EDGE = np.dtype([("one", "<i8"), ("other", "<i8"), ("squared", "<f4")])
+
+
+def pack_tree(edges: NDArray[np.integer[Any]], squared: NDArray[np.float32], revisions: Sequence[int]) -> bytes:
+    """(e, 2) positions of revisions and (e,) squared relative distances as bytes that name revisions."""
+    names = np.array(revisions, dtype=np.int64)
+    packed = np.empty(len(edges), dtype=_EDGE)
+    packed["one"], packed["other"] = names[edges[:, 0]], names[edges[:, 1]]
+    packed["squared"] = squared
+    return packed.tobytes()
+
+
+def unpack_tree(data: bytes, revisions: Sequence[int]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The inverse of `pack_tree`, of those edges both of whose ends are among `revisions`."""
+    packed = np.frombuffer(data, dtype=_EDGE)
+    names = np.array(revisions, dtype=np.int64)
+    order = np.argsort(names)
+    ends = np.column_stack([packed["one"], packed["other"]])
+    place = order[np.minimum(np.searchsorted(names[order], ends), len(names) - 1)]
+    there = (names[place] == ends).all(axis=1)
+    return place[there], packed["squared"][there].astype(np.float32)
+
+
 def fill_upper(square: NDArray[Any], condensed: NDArray[Any]) -> None:
     """Write the condensed upper triangle of (n, n) into it; what is not above the diagonal is left."""
     first = 0

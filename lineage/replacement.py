@@ -41,36 +41,3 @@ def dense_replacements(cost: Floats, tree: Preorder) -> Floats:
         else:
             np.minimum(above, row, out=above)
     return found
-
-
-def sparse_replacements(pairs: NDArray[np.intp], cost: Floats, tree: Preorder) -> Floats:
-    """The same where only the (e, 2) candidate pairs are there to replace an edge.
-
-    Taken from the cheapest on, a pair replaces those edges of the path between its ends that none replaced before.
-    They are contracted, so that no edge is passed twice. Time O(e log e).
-    """
-    one, other = tree.place[pairs[:, 0]], tree.place[pairs[:, 1]]
-    inside = (one >= 0) & (other >= 0) & (one != other)
-    inside &= (tree.parent[one] != other) & (tree.parent[other] != one)
-    number = np.flatnonzero(inside)
-    number = number[np.argsort(cost[number], kind="stable")]
-    parent = tree.parent.tolist()
-    found = [np.inf] * len(parent)
-    top = list(range(len(parent)))  # where the contracted part of a member begins
-
-    def highest(place: int) -> int:
-        while top[place] != place:
-            top[place] = top[top[place]]
-            place = top[place]
-        return place
-
-    for a, b, price in zip(one[number].tolist(), other[number].tolist(), cost[number].tolist(), strict=True):
-        here, there = highest(a), highest(b)
-        while here != there:
-            # In preorder nobody stands before one above: the later of the two is not above the other.
-            if here < there:
-                here, there = there, here
-            found[here] = price
-            top[here] = parent[here]
-            here = highest(here)
-    return np.array(found, dtype=cost.dtype)

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from lineage.compiled import compiled
+
 Edges = NDArray[np.intp]  # (e, 2)
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+Singles = NDArray[np.float32]
 
 
 def dense_tree(cost: NDArray[np.floating[Any]]) -> Edges:
@@ -45,6 +50,19 @@ def dense_tree(cost: NDArray[np.floating[Any]]) -> Edges:
     return _ascending(np.array(edges, dtype=np.intp).reshape(-1, 2))
 
 
+def rectangle_tree(cost: Singles, rows: Ints, columns: Ints, nodes: int) -> tuple[Ints, Ints]:
+    """Return the minimum spanning forest of a graph whose edges are all between rows and columns: its edges as entries.
+
+    `rows` (r,) and `columns` (c,) say which of the nodes they are, and may name the same ones; inf in (r, c) `cost`
+    says that there is no such edge, as it must where a row meets itself. Time O(nodes²), memory O(nodes).
+    """
+    row_of, column_of = (np.full(nodes, -1, dtype=np.intp) for _ in range(2))
+    row_of[rows], column_of[columns] = np.arange(len(rows)), np.arange(len(columns))
+    found = np.empty((max(nodes - 1, 0), 2), dtype=np.intp)
+    number = _prim(cost, rows.astype(np.intp), columns.astype(np.intp), row_of, column_of, found)
+    return found[:number, 0], found[:number, 1]
+
+
 def sparse_tree(size: int, pairs: Edges, cost: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
     """Return the minimum spanning forest of (e, 2) candidate pairs of `size` members, as ascending indices of pairs.
 
@@ -73,3 +91,57 @@ def parts(size: int, edges: Edges) -> NDArray[np.int32]:
 def _ascending(edges: Edges) -> Edges:
     edges = np.sort(edges, axis=1)
     return edges[np.lexsort((edges[:, 1], edges[:, 0]))]
+
+
+@compiled
+def _prim(cost: Singles, rows: Ints, columns: Ints, row_of: Ints, column_of: Ints, found: Ints) -> int:
+    """Fill `found` with (row, column) entries and return their number. Time O(nodes²)."""
+    nodes = len(row_of)
+    far = np.float32(np.inf)
+    nearest = np.full(nodes, far, dtype=np.float32)
+    by_row, by_column = np.zeros(nodes, dtype=np.int64), np.zeros(nodes, dtype=np.int64)
+    left = np.ones(nodes, dtype=np.bool_)
+    number, begin, current = 0, 0, 0
+    for _ in range(nodes):
+        left[current] = False
+        nearest[current] = far
+        row = row_of[current]
+        if row >= 0:
+            for c in range(len(columns)):
+                node = columns[c]
+                if left[node] and cost[row, c] < nearest[node]:
+                    nearest[node] = cost[row, c]
+                    by_row[node], by_column[node] = row, c
+        column = column_of[current]
+        if column >= 0:
+            for r in range(len(rows)):
+                node = rows[r]
+                if left[node] and cost[r, column] < nearest[node]:
+                    nearest[node] = cost[r, column]
+                    by_row[node], by_column[node] = r, column
+        current = _least(nearest)
+        if current >= 0:
+            found[number, 0], found[number, 1] = by_row[current], by_column[current]
+            number += 1
+        else:  # another part begins
+            begin = _first(left, begin)
+            current = begin
+    return number
+
+
+@compiled
+def _least(values: Singles) -> int:
+    """Where the first of the least of them is; -1 if all are infinite."""
+    best, least = -1, np.float32(np.inf)
+    for place in range(len(values)):
+        if values[place] < least:
+            best, least = place, values[place]
+    return best
+
+
+@compiled
+def _first(left: Bools, begin: int) -> int:
+    """The first from `begin` on; the last where there is none."""
+    while begin < len(left) - 1 and not left[begin]:
+        begin += 1
+    return begin

@@ -42,7 +42,9 @@ class FamilyLayer(Base):
 class MeasureBatch(Base):
     """Members that are measured together: all pairs among `members`, and each of them with each of `against`.
 
-    Older members that are not in `against` were not read again: those pairs are estimated from sketches.
+    Older members that are not in `against` were not read again: those pairs are estimated from sketches. `spanning` is
+    the minimum spanning tree of the estimates over all members up to this batch, kept for the last batch alone: of each
+    edge two revisions (little-endian int64) and their squared relative distance (float32).
     """
 
     __tablename__ = "measure_batches"
@@ -55,6 +57,7 @@ class MeasureBatch(Base):
             postgresql_where=text("finished_at IS NULL"),
         ),
         CheckConstraint("cardinality(members) > 0 AND NOT members && against", name="members"),
+        CheckConstraint("length(spanning) % 20 = 0", name="spanning"),
     )
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     family_id: Mapped[int] = reference("families.id", index=True)
@@ -62,6 +65,7 @@ class MeasureBatch(Base):
     members: Mapped[list[int]]
     against: Mapped[list[int]]
     lost: Mapped[list[int]] = mapped_column(server_default="{}")  # members that failed on the way
+    spanning: Mapped[bytes | None] = mapped_column(deferred=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     finished_at: Mapped[datetime | None]
 

@@ -69,8 +69,34 @@ def test_new_members_of_a_large_family_are_compared_by_sketches_and_exactly_with
     assert set(source.read) - {"late", "later"} == exactly_read(house, second)
     assert {"child-03", "stranger"} <= set(source.read)
     assert source.read["late"] <= 2 * bytes_of(models["late"])
+    assert [joined_by(house, batch) for batch in (first, second)] == [None, {*second.members, *first.members}]
     found, names = house.load()
     check_estimates(found, [models[name] for name in names], names, exactly_read(house, second))
+
+
+def test_the_tree_of_estimates_is_kept_from_batch_to_batch(house: House) -> None:
+    models = lineage_of(6)
+    for name, tensors in models.items():
+        house.write(name, tensors)
+    house.measure(FEW)
+    for number, name in enumerate(("late", "later", "last")):
+        house.write(name, network(60 + number, models["child-03"]))
+        house.measure(FEW)
+    *before, batch = house.batches()
+    everybody = {one for each in (*before, batch) for one in each.members}
+    assert [joined_by(house, each) for each in before] == [None] * 3
+    assert joined_by(house, batch) == everybody
+
+
+def joined_by(house: House, batch: MeasureBatch) -> set[int] | None:
+    """The revisions that the tree which a batch left joins."""
+    with transaction(house.engine) as session:
+        kept = session.get_one(MeasureBatch, batch.id).spanning
+    if kept is None:
+        return None
+    revisions = np.frombuffer(kept, dtype=[("ends", "<i8", 2), ("squared", "<f4")])["ends"]
+    assert len(revisions) == len(set(revisions.ravel().tolist())) - 1
+    return set(revisions.ravel().tolist())
 
 
 def exactly_read(house: House, batch: MeasureBatch) -> set[str]:

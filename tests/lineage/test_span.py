@@ -8,14 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.spatial.distance import squareform
 
-from lineage.packed import condensed_place
 from lineage.preorder import preorder
-from lineage.replacement import dense_replacements, sparse_replacements
+from lineage.replacement import dense_replacements
 from lineage.skeleton import spanning_tree
-from lineage.span import dense_tree, parts, sparse_tree
-from lineage.sums import at_pairs, relative, square, summed
+from lineage.span import dense_tree, parts, rectangle_tree, sparse_tree
 from lineage.walk import sides
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -72,6 +69,21 @@ def test_candidates_may_be_named_twice_and_either_way_round(seed: int, size: int
     assert tuple(sorted(map(tuple, np.sort(chosen, axis=1).tolist()))) == spanning_tree(cost)
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS, size=st.integers(2, 20), rows=st.integers(1, 8), share=st.floats(0, 1))
+def test_the_tree_of_a_rectangle_is_that_of_its_pairs(seed: int, size: int, rows: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = np.sort(rng.permutation(size)[:rows]), np.sort(rng.permutation(size)[: rng.integers(size) + 1])
+    cost = costs(rng, size).astype(np.float32)[np.ix_(one, other)]
+    cost[(one[:, None] == other) | (rng.random(cost.shape) > share)] = np.inf
+    row, column = rectangle_tree(cost, one, other, size)
+    i, j = np.nonzero(np.isfinite(cost))
+    pairs = np.column_stack([one[i], other[j]])
+    expected = pairs[sparse_tree(size, pairs, cost[i, j])]
+    found = np.sort(np.column_stack([one[row], other[column]]), axis=1)
+    assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, np.sort(expected, axis=1).tolist()))
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, size=st.integers(1, 25), strangers=st.integers(0, 3))
 def test_those_below_a_member_are_a_stretch_of_the_order(seed: int, size: int, strangers: int) -> None:
@@ -107,8 +119,7 @@ def test_replacements_are_the_cheapest_other_pairs_across_each_cut(seed: int, si
     sparse = np.where(kept | kept.T, cost, np.inf)
     tree = preorder(size, edges, int(rng.integers(size)))
     across = sides(list(range(size)), list(map(tuple, edges.tolist())))
-    pairs = np.argwhere(kept)
-    whole, few = dense_replacements(cost, tree), sparse_replacements(pairs, cost[kept], tree)
+    whole, few = dense_replacements(cost, tree), dense_replacements(sparse, tree)
     for (a, b), side in zip(edges.tolist(), across, strict=True):
         place = max(int(tree.place[a]), int(tree.place[b]))
         for matrix, found in ((cost, whole), (sparse, few)):
@@ -126,27 +137,3 @@ def test_a_tree_within_a_family_is_replaced_from_its_own_members_only() -> None:
     here = dense_replacements(local, preorder(5, edges, 0))
     there = dense_replacements(cost, preorder(12, inside[edges], 7))
     assert sorted(here.tolist()) == sorted(there.tolist())
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=SEEDS, size=st.integers(2, 600))
-def test_layers_are_summed_and_read_as_if_they_were_all_there(seed: int, size: int) -> None:
-    rng = np.random.default_rng(seed)
-    layers = [squareform(costs(rng, size)).astype(np.float32) for _ in range(3)]
-    total = square(summed(layers), size)
-    assert np.allclose(total, squareform(np.sum(layers, axis=0, dtype=np.float64)), rtol=1e-6)
-    assert (total == total.T).all()
-    pairs = rng.integers(size, size=(10, 2))
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    assert (at_pairs(layers, size, pairs) == [squareform(one)[pairs[:, 0], pairs[:, 1]] for one in layers]).all()
-    i, j = np.triu_indices(size, 1)
-    assert (condensed_place(size, i, j) == np.arange(len(i))).all()
-
-
-def test_what_was_not_measured_is_no_neighbour() -> None:
-    total = square(np.array([1.0, np.nan, 2.0]), 3)
-    assert total[0, 2] == np.inf
-    assert dense_tree(total).tolist() == [[0, 1], [1, 2]]
-    assert relative(total, np.array([1.0, 3.0, 1.0]))[0].tolist() == [0, 0.5, np.inf]
-    with pytest.raises(ValueError, match="no layer"):
-        summed([])
