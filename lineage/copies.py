@@ -1,4 +1,4 @@
-"""Casts and pruned copies: one node with the member that they were made from, and attached to the tree afterwards.
+"""Casts, quantised and pruned copies: one node with the member that they were made from, attached at the end.
 
 A cast differs from its source by rounding, a pruned copy by what was set to zero, and from the source's relatives by
 as much as the source does: in a spanning tree the two would compete for the same neighbours, and two casts of different
@@ -25,6 +25,10 @@ from lineage.pruned import LOST_ROUNDING, lost_mass
 
 # (largest ulp)² / 12 over the square of the value that is rounded, by `FamilyMeasures.form`: bf16, fp16.
 ROUNDING = np.array([2.0**-14 / 12, 2.0**-20 / 12])
+# Of int8, whose steps are 1/127 of a row's largest value: what rows have whose largest is 17 times their root mean
+# square. Half of that is seldom reached, and rows of normal numbers have a fiftieth.
+QUANTISED = 17.0**2 / 127**2 / 12
+_SEEN = 0.05  # of the largest rounding: what numbers that are not equal are rounded by is a quarter of it and more
 _NOTHING = 1e-11  # of a squared norm: two sums of squares in float64 are equal
 _EVEN = 1e-9
 
@@ -56,13 +60,19 @@ def copies(measures: FamilyMeasures, members: Sequence[int]) -> Copies:
         if len(candidates):
             source[chosen[copy]] = chosen[candidates[np.argmin(squared[copy, candidates])]]
     place = {member: index for index, member in enumerate(chosen)}
-    pruned = frozenset(copy for copy, origin in source.items() if zeros[place[copy]] > zeros[place[origin]])
+    quantised = rounded(measures, chosen)
+    pruned = frozenset(
+        copy
+        for copy, origin in source.items()
+        if zeros[place[copy]] > zeros[place[origin]] and not quantised[place[copy], place[origin]]
+    )
     return Copies(source, pruned)
 
 
 def _made_from(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.bool_]:
     """(n, n): whether the first can be a copy of the second: coarser, and not farther than rounding and pruning go."""
     zeros = _trunk_zeros(measures, chosen)
+    quantised = rounded(measures, chosen)
     forms, alike = np.zeros(len(chosen)), np.ones((len(chosen),) * 2, dtype=bool)
     moved = np.zeros_like(alike)
     for layer in _trunk(measures):
@@ -70,24 +80,59 @@ def _made_from(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.bool_]
         squared = measures.squared_distance[layer][np.ix_(chosen, chosen)]
         lost = lost_mass(measures, int(layer), chosen)
         norms = np.nan_to_num(measures.squared_norm[layer, chosen])
-        allowed = np.broadcast_to(_NOTHING * norms, alike.shape)
         own = measures.form[layer, chosen].astype(np.int64)
         forms += np.where(here, own, 0)
-        floor = ROUNDING[np.clip(own, 0, len(ROUNDING) - 1)]
-        coarse = (own[:, None] >= 0) & (own[:, None] < own[None, :])
-        allowed = np.where(coarse, floor[:, None] * norms[None, :], allowed)
+        rounding = _rounding(measures, layer, chosen)
+        allowed = np.where(rounding.coarse, rounding.most, _NOTHING * norms[None, :])
+        allowed = np.where(quantised & (own[:, None] == own[None, :]), QUANTISED * norms[None, :], allowed)
         left = squared
         if lost is not None:  # less what the source alone has
             left, allowed = squared - lost.T, np.maximum(allowed, LOST_ROUNDING * lost.T)
         with np.errstate(invalid="ignore"):
-            alike &= np.where(here[:, None] & here, left <= allowed, here[:, None] == here)
+            fits = (left <= allowed) & ~(rounding.coarse & (left > 0) & (left < rounding.least))
+            alike &= np.where(here[:, None] & here, fits, here[:, None] == here)
             moved |= squared > 0
     more_zeros, coarser = zeros[:, None] - zeros, forms[None, :] - forms[:, None]
     kept = zeros < measures.count[np.ix_(_trunk(measures), chosen)].sum(axis=0)
-    made: NDArray[np.bool_] = (
-        alike & moved & (more_zeros >= 0) & (coarser >= 0) & ((more_zeros > 0) | (coarser > 0)) & kept[:, None]
-    )
+    reduced = (more_zeros > 0) | (coarser > 0) | quantised
+    made: NDArray[np.bool_] = alike & moved & (more_zeros >= 0) & (coarser >= 0) & reduced & kept[:, None]
     return made
+
+
+def rounded(measures: FamilyMeasures, chosen: Sequence[int]) -> NDArray[np.bool_]:
+    """(n, n): whether the first's vectors are those of the second, all in a narrower format: neither was trained.
+
+    Files of int8 matrices hold all else in 16 bits. Their matrices, decoded, are on no grid of a format, and only
+    their vectors tell them from trained ones.
+    """
+    alike, seen = (np.full((len(chosen),) * 2, start) for start in (True, False))
+    for layer in (at for at, one in enumerate(measures.layers) if one.kind is LayerKind.VECTOR):
+        here = measures.count[layer, chosen] > 0
+        squared = measures.squared_distance[layer][np.ix_(chosen, chosen)]
+        rounding = _rounding(measures, layer, chosen)
+        with np.errstate(invalid="ignore"):
+            fits = np.where(rounding.coarse, squared <= rounding.most, squared == 0)
+            alike &= np.where(here[:, None] & here, fits, here[:, None] == here)
+            seen |= rounding.coarse & (squared > 0) & (squared >= rounding.least)
+    found: NDArray[np.bool_] = alike & seen
+    return found
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """What rounding of one layer to the narrower of two formats can make, (n, n): of the second to the first's."""
+
+    coarse: NDArray[np.bool_]  # whether the first's is narrower
+    most: NDArray[np.float64]  # squared distance
+    least: NDArray[np.float64]  # less than this is a step that was smaller than rounding
+
+
+def _rounding(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> _Rounding:
+    own = measures.form[layer, chosen].astype(np.int64)
+    norms = np.nan_to_num(measures.squared_norm[layer, chosen])
+    most = ROUNDING[np.clip(own, 0, len(ROUNDING) - 1)][:, None] * norms[None, :]
+    unlike = 1 - np.nan_to_num(measures.equal[layer][np.ix_(chosen, chosen)])
+    return _Rounding((own[:, None] >= 0) & (own[:, None] < own[None, :]), most, _SEEN * most * unlike)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,18 @@ def cast(model: Model, dtype: torch.dtype = torch.bfloat16) -> Model:
     return {name: torch.from_numpy(tensor).to(dtype).double().numpy() for name, tensor in model.items()}
 
 
+def quantised(model: Model) -> Model:
+    """Int8 rows, decoded to float32; vectors in float16, as bitsandbytes leaves them."""
+
+    def rows(tensor: NDArray[np.float64]) -> NDArray[np.float64]:
+        step = np.abs(tensor).max(axis=1, keepdims=True) / 127
+        found: NDArray[np.float64] = (np.round(tensor / step) * step).astype(np.float32).astype(np.float64)
+        return found
+
+    vectors = cast(model, torch.float16)
+    return {name: rows(tensor) if tensor.ndim > 1 else vectors[name] for name, tensor in model.items()}
+
+
 def pruned(model: Model, share: float) -> Model:
     def cut(tensor: NDArray[np.float64]) -> NDArray[np.float64]:
         return (
@@ -80,6 +92,34 @@ def test_a_cast_is_known_by_its_form_and_distance_and_a_fine_tune_stored_coarsel
     )
     assert found.source == {1: 0}
     assert not found.pruned
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_int8_copies_are_known_by_their_vectors_and_have_children_of_their_own(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    top = root(rng)
+    low = quantised(top)
+    one, other = child(rng, top), child(rng, low, 0.02)
+    models = [top, low, one, other, quantised(one), quantised(child(rng, top, 0.2))]
+    measures = measured(models)
+    found = copies(measures, range(6))
+    assert found.source == {1: 0, 4: 2}
+    assert found.pruned == frozenset()  # some numbers are rounded to zero
+    assert edges_of(models) == {(0, 1), (0, 2), (1, 3), (2, 4), (0, 5)}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_step_smaller_than_rounding_makes_no_copy_of_the_model_that_it_began_with(dtype: torch.dtype) -> None:
+    """What is stored in 16 bits and trained by little from there is not rounded from its own child."""
+    rng = np.random.default_rng(3)
+    parent = cast(root(rng), dtype)
+    grid = 2.0**-9 if dtype == torch.bfloat16 else 2.0**-12
+    little = {
+        name: (tensor + 0.1 * grid * rng.normal(size=tensor.shape)).astype(np.float32).astype(np.float64)
+        for name, tensor in parent.items()
+    }
+    assert copies(measured([parent, little]), range(2)).source == {}
+    assert copies(measured([parent, little, cast(root(rng), dtype)]), range(3)).source == {}
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
