@@ -25,9 +25,12 @@ from lineage.pruned import LOST_ROUNDING, lost_mass
 
 # (largest ulp)² / 12 over the square of the value that is rounded, by `FamilyMeasures.form`: bf16, fp16.
 ROUNDING = np.array([2.0**-14 / 12, 2.0**-20 / 12])
-# Of int8, whose steps are 1/127 of a row's largest value: what rows have whose largest is 17 times their root mean
-# square. Half of that is seldom reached, and rows of normal numbers have a fiftieth.
-QUANTISED = 17.0**2 / 127**2 / 12
+# Int8 rounds to zero what lies within half a step: of normal numbers the share p = step / (2.5 deviations), so that its
+# noise, step² / 12, is half of p² of their variance, and less of numbers with tails.
+_ZEROED = (0.001, 0.05)  # such shares: a row's largest number is between a third of a deviation and sixteen
+_NOISE = 0.7  # of p² of the squared norm, at the most
+_LUCK = 2.0, 4.0  # standard deviations of the number of zeros: over all layers, and of one
+_FULL = 2  # the form of decoded int8: on no grid of a narrower format
 _SEEN = 0.05  # of the largest rounding: what numbers that are not equal are rounded by is a quarter of it and more
 _NOTHING = 1e-11  # of a squared norm: two sums of squares in float64 are equal
 _EVEN = 1e-9
@@ -48,33 +51,33 @@ class Copies:
 def copies(measures: FamilyMeasures, members: Sequence[int]) -> Copies:
     """Find the casts and the pruned copies among members of one cluster (no two of them exact duplicates)."""
     chosen = list(members)
-    made = _made_from(measures, chosen)
+    made, quantised = _made_from(measures, chosen)
     if not made.any():
         return Copies({}, frozenset())
     sources = np.flatnonzero(~made.any(axis=1))
     squared = _sum_squared(measures, chosen)
     zeros = _trunk_zeros(measures, chosen)
     source: dict[int, int] = {}
+    pruned = []
     for copy in np.flatnonzero(made.any(axis=1)):
         candidates = sources[made[copy, sources]]
         if len(candidates):
-            source[chosen[copy]] = chosen[candidates[np.argmin(squared[copy, candidates])]]
-    place = {member: index for index, member in enumerate(chosen)}
-    quantised = rounded(measures, chosen)
-    pruned = frozenset(
-        copy
-        for copy, origin in source.items()
-        if zeros[place[copy]] > zeros[place[origin]] and not quantised[place[copy], place[origin]]
-    )
-    return Copies(source, pruned)
+            origin = candidates[np.argmin(squared[copy, candidates])]
+            source[chosen[copy]] = chosen[origin]
+            if zeros[copy] > zeros[origin] and not quantised[copy, origin]:
+                pruned.append(chosen[copy])
+    return Copies(source, frozenset(pruned))
 
 
-def _made_from(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.bool_]:
-    """(n, n): whether the first can be a copy of the second: coarser, and not farther than rounding and pruning go."""
+def _made_from(measures: FamilyMeasures, chosen: list[int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n, n): whether the first can be a copy of the second, and whether it is one in int8.
+
+    A copy is coarser, and not farther than rounding and pruning go.
+    """
     zeros = _trunk_zeros(measures, chosen)
-    quantised = rounded(measures, chosen)
+    unmoved = _unmoved(measures, chosen)
     forms, alike = np.zeros(len(chosen)), np.ones((len(chosen),) * 2, dtype=bool)
-    moved = np.zeros_like(alike)
+    moved, noise = np.zeros_like(alike), _Noise(np.zeros(alike.shape), np.zeros(alike.shape), np.zeros(alike.shape))
     for layer in _trunk(measures):
         here = measures.count[layer, chosen] > 0
         squared = measures.squared_distance[layer][np.ix_(chosen, chosen)]
@@ -84,7 +87,12 @@ def _made_from(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.bool_]
         forms += np.where(here, own, 0)
         rounding = _rounding(measures, layer, chosen)
         allowed = np.where(rounding.coarse, rounding.most, _NOTHING * norms[None, :])
-        allowed = np.where(quantised & (own[:, None] == own[None, :]), QUANTISED * norms[None, :], allowed)
+        share = measures.zeros[layer, chosen] / np.maximum(measures.count[layer, chosen], 1)
+        zeroed = share[:, None] - share[None, :]
+        stepped = unmoved & (own[:, None] >= _FULL) & (zeroed >= _ZEROED[0]) & (zeroed <= _ZEROED[1])
+        size = measures.layers[layer].size
+        allowed = np.where(stepped, _noise(zeroed * size, _LUCK[1]) / size**2 * norms[None, :], allowed)
+        noise.add(stepped, size, zeroed, squared / np.maximum(norms[None, :], 1e-300))
         left = squared
         if lost is not None:  # less what the source alone has
             left, allowed = squared - lost.T, np.maximum(allowed, LOST_ROUNDING * lost.T)
@@ -94,28 +102,54 @@ def _made_from(measures: FamilyMeasures, chosen: list[int]) -> NDArray[np.bool_]
             moved |= squared > 0
     more_zeros, coarser = zeros[:, None] - zeros, forms[None, :] - forms[:, None]
     kept = zeros < measures.count[np.ix_(_trunk(measures), chosen)].sum(axis=0)
-    reduced = (more_zeros > 0) | (coarser > 0) | quantised
-    made: NDArray[np.bool_] = alike & moved & (more_zeros >= 0) & (coarser >= 0) & reduced & kept[:, None]
-    return made
+    quantised = noise.of_int8()
+    alike &= quantised | (noise.count == 0)
+    reduced = quantised | ((coarser >= 0) & ((more_zeros > 0) | (coarser > 0)))
+    made: NDArray[np.bool_] = alike & moved & (more_zeros >= 0) & reduced & kept[:, None]
+    return made, made & quantised
 
 
-def rounded(measures: FamilyMeasures, chosen: Sequence[int]) -> NDArray[np.bool_]:
-    """(n, n): whether the first's vectors are those of the second, all in a narrower format: neither was trained.
+@dataclass
+class _Noise:
+    """Sums over layers that one member may hold in int8 steps of another's, (n, n)."""
 
-    Files of int8 matrices hold all else in 16 bits. Their matrices, decoded, are on no grid of a format, and only
-    their vectors tell them from trained ones.
+    count: NDArray[np.float64]  # numbers
+    zeroed: NDArray[np.float64]  # of them, by the steps
+    relative: NDArray[np.float64]  # squared distances over squared norms, by numbers
+
+    def add(
+        self, here: NDArray[np.bool_], size: int, zeroed: NDArray[np.float64], relative: NDArray[np.float64]
+    ) -> None:
+        """Add a layer of so many numbers, for those pairs that it says something of."""
+        self.count += here * size
+        self.zeroed += here * size * zeroed
+        self.relative += np.where(here, size * relative, 0.0)
+
+    def of_int8(self) -> NDArray[np.bool_]:
+        """Whether that much was zeroed as the distance asks for."""
+        return (self.count > 0) & (self.relative * self.count <= _noise(self.zeroed, _LUCK[0]))
+
+
+def _noise(zeroed: NDArray[np.float64], luck: float) -> NDArray[np.float64]:
+    """The largest noise of so many numbers that were rounded to zero, times all numbers' square over their norm's."""
+    likely = np.maximum(zeroed, 0.0)
+    return _NOISE * (likely + luck * np.sqrt(likely)) ** 2
+
+
+def _unmoved(measures: FamilyMeasures, chosen: Sequence[int]) -> NDArray[np.bool_]:
+    """(n, n): whether the first's vectors are those of the second, in the same format or a narrower one.
+
+    Files of int8 matrices hold all else as it was or in 16 bits.
     """
-    alike, seen = (np.full((len(chosen),) * 2, start) for start in (True, False))
+    unmoved = np.ones((len(chosen),) * 2, dtype=bool)
     for layer in (at for at, one in enumerate(measures.layers) if one.kind is LayerKind.VECTOR):
         here = measures.count[layer, chosen] > 0
         squared = measures.squared_distance[layer][np.ix_(chosen, chosen)]
         rounding = _rounding(measures, layer, chosen)
         with np.errstate(invalid="ignore"):
-            fits = np.where(rounding.coarse, squared <= rounding.most, squared == 0)
-            alike &= np.where(here[:, None] & here, fits, here[:, None] == here)
-            seen |= rounding.coarse & (squared > 0) & (squared >= rounding.least)
-    found: NDArray[np.bool_] = alike & seen
-    return found
+            fits = squared <= np.where(rounding.coarse, rounding.most, 0.0)
+        unmoved &= np.where(here[:, None] & here, fits, here[:, None] == here)
+    return unmoved
 
 
 @dataclass(frozen=True)

@@ -95,12 +95,15 @@ def test_a_cast_is_known_by_its_form_and_distance_and_a_fine_tune_stored_coarsel
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_int8_copies_are_known_by_their_vectors_and_have_children_of_their_own(seed: int) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_int8_copies_are_known_by_their_vectors_and_zeros_and_have_children_of_their_own(
+    seed: int, dtype: torch.dtype
+) -> None:
     rng = np.random.default_rng(seed)
-    top = root(rng)
+    top = cast(root(rng), dtype)
     low = quantised(top)
     one, other = child(rng, top), child(rng, low, 0.02)
-    models = [top, low, one, other, quantised(one), quantised(child(rng, top, 0.2))]
+    models = [top, low, one, other, quantised(one), quantised(child(rng, top))]
     measures = measured(models)
     found = copies(measures, range(6))
     assert found.source == {1: 0, 4: 2}
