@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Text, any_, func, literal, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.models import (
     AbsentParent,
@@ -17,11 +16,9 @@ from db.models import (
     Duplicate,
     Edge,
     Family,
-    File,
     Repository,
     Revision,
     Run,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -223,75 +220,6 @@ def known_names(session: Session, source_id: int, names: Collection[str]) -> dic
     return {name.lower(): name for name in session.scalars(query)}
 
 
-def store_verdict(session: Session, revision_id: int, values: Mapping[str, Any]) -> None:
-    """Store the verdict on a revision; the same one again changes nothing, not even its time."""
-    statement = insert(Verdict).values(revision_id=revision_id, **values)
-    differs = Verdict.verdict.is_distinct_from(statement.excluded.verdict)
-    for name in ("why", "declared", "inferred", "run_id"):
-        differs |= getattr(Verdict, name).is_distinct_from(statement.excluded[name])
-    changed = {**{name: statement.excluded[name] for name in values}, "compared_at": func.now()}
-    session.execute(statement.on_conflict_do_update(index_elements=["revision_id"], set_=changed, where=differs))
-
-
-def verdicts(session: Session, source_id: int) -> list[tuple[str, Verdict]]:
-    """The verdicts on the current revisions of a source, by the model's name."""
-    query = (
-        select(Repository.name, Verdict)
-        .join(Verdict, Verdict.revision_id == Repository.current_revision_id)
-        .where(Repository.source_id == source_id, Repository.removed_at.is_(None))
-        .order_by(Repository.name)
-    )
-    return [(name, verdict) for name, verdict in session.execute(query)]
-
-
-# As one statement per many rows: a catalogue of a million models takes minutes otherwise.
-_STORE_VERDICTS = """
-INSERT INTO verdicts AS old (revision_id, run_id, verdict, why, declared, inferred)
-SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-    AS page (revision_id bigint, run_id bigint, verdict text, why text, declared text[], inferred text[])
-ON CONFLICT (revision_id) DO UPDATE
-SET run_id = excluded.run_id, verdict = excluded.verdict, why = excluded.why, declared = excluded.declared,
-    inferred = excluded.inferred, compared_at = now()
-WHERE (old.run_id, old.verdict, old.why, old.declared, old.inferred)
-    IS DISTINCT FROM (excluded.run_id, excluded.verdict, excluded.why, excluded.declared, excluded.inferred)
-"""
-_MEASURING = """
-SELECT families.name, count(batches.id) > 0 AS begun, coalesce(bool_or(batches.finished_at IS NOT NULL), false)
-FROM families
-LEFT JOIN measure_batches AS batches ON batches.family_id = families.id AND batches.metric_version = :version
-WHERE families.source_id = :source
-GROUP BY families.id ORDER BY families.name
-"""
-_PROBLEMS_OF = """
-SELECT problem.revision_id, problem.kind, problem.detail
-FROM declared_problems AS problem
-JOIN repositories ON repositories.current_revision_id = problem.revision_id
-WHERE repositories.source_id = :source AND problem.kind = ANY(:kinds)
-ORDER BY problem.revision_id, problem.kind, problem.detail
-"""
-_CHUNK = 5_000
-
-
-def store_verdicts(session: Session, values: Sequence[Mapping[str, Any]]) -> None:
-    """Store verdicts, each a row of the table by its columns; equal ones change nothing, not even their time."""
-    for start in range(0, len(values), _CHUNK):
-        session.execute(text(_STORE_VERDICTS), {"rows": json.dumps(values[start : start + _CHUNK])})
-
-
-def measuring(session: Session, source_id: int, metric_version: int) -> list[tuple[str, bool, bool]]:
-    """By family of a source: whether measuring it was begun, and whether any of it was finished."""
-    found = session.execute(text(_MEASURING), {"source": source_id, "version": metric_version})
-    return [(row[0], row[1], row[2]) for row in found]
-
-
-def declared_problems(session: Session, source_id: int, kinds: Sequence[str]) -> dict[int, list[tuple[str, str]]]:
-    """The problems of these kinds in what a source's current revisions declare: (kind, detail) by revision."""
-    found: dict[int, list[tuple[str, str]]] = {}
-    for revision, kind, detail in session.execute(text(_PROBLEMS_OF), {"source": source_id, "kinds": list(kinds)}):
-        found.setdefault(revision, []).append((kind, detail))
-    return found
-
-
 def missing_ancestors(session: Session, run_id: int) -> dict[int, list[dict[str, Any]]]:
     """By the number of the tree in its run: the unnamed nodes that its siblings show, as the view has them."""
     query = text("SELECT * FROM hublineage.missing_ancestors WHERE run = :run ORDER BY tree, parent")
@@ -299,26 +227,6 @@ def missing_ancestors(session: Session, run_id: int) -> dict[int, list[dict[str,
     for row in session.execute(query, {"run": run_id}).mappings():
         found.setdefault(row["tree"], []).append(dict(row))
     return found
-
-
-_PROFILES = """
-SELECT repositories.name,
-    coalesce(repositories.architectures[1], revisions.config -> 'architectures' ->> 0, repositories.model_type) AS kind,
-    (
-        SELECT declared.relation FROM declared_parents AS declared
-        WHERE declared.revision_id = revisions.id AND NOT declared.source = ANY(:weak)
-        ORDER BY declared.relation = 'unknown', declared.id LIMIT 1
-    )
-FROM repositories
-JOIN revisions ON revisions.id = repositories.current_revision_id
-WHERE repositories.source_id = :source AND repositories.removed_at IS NULL AND revisions.weights <> 'unread'
-"""
-
-
-def profiles(session: Session, source_id: int, weak: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
-    """By described model: its architecture, and the relation that it declares in a place that is not weak."""
-    found = session.execute(text(_PROFILES), {"source": source_id, "weak": list(weak)})
-    return {row[0]: (row[1], row[2]) for row in found}
 
 
 def shas(session: Session, revisions: Collection[int]) -> dict[str, str]:
@@ -329,13 +237,3 @@ def shas(session: Session, revisions: Collection[int]) -> dict[str, str]:
         .where(Revision.id == any_(literal(list(revisions), ARRAY(BigInteger))))
     )
     return {row[0]: row[1] for row in session.execute(query)}
-
-
-def with_file(session: Session, source_id: int, path: str) -> set[str]:
-    """The models of a source whose current revisions have a file of this path."""
-    query = (
-        select(Repository.name)
-        .join(File, File.revision_id == Repository.current_revision_id)
-        .where(Repository.source_id == source_id, File.path == path)
-    )
-    return set(session.scalars(query))

@@ -49,11 +49,12 @@ def show(
 
 def status(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Count what the catalogue holds, what is pending, and failures by reason."""
-    from hublineage import answers, render
+    from hublineage import render
     from hublineage.context import console, print_json, working
+    from hublineage.status import read_status
 
     with working(data_dir) as context:
-        found = answers.status(context.engine)
+        found = read_status(context.engine)
     if as_json:
         print_json(found)
     else:

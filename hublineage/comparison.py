@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from db import lineage as rows
+from db import verdicts
 from db.declared import WEAK_SOURCES
 from db.engine import transaction
 from db.errors import Failure, SourceUnreachable
@@ -55,10 +56,10 @@ def compared(engine: Engine, sources: Sequence[tuple[str, int]]) -> Compared:
         everything = result(engine, number)
         edges = [edge for family in everything["families"] for tree in family["trees"] for edge in tree["edges"]]
         with transaction(engine) as session:
-            profiles = rows.profiles(session, number, WEAK_SOURCES)
+            profiles = verdicts.profiles(session, number, WEAK_SOURCES)
             models = rows.models(session, number)
             found.revisions |= rows.shas(session, [model.revision_id for model in models])
-            found.cards |= rows.with_file(session, number, "README.md")
+            found.cards |= verdicts.with_file(session, number, "README.md")
         found.measured |= {model for family in everything["families"] for model in family["models"]}
         found.inferred |= {(one["parent"], one["child"]) for one in edges if one["decided"]}
         found.duplicates += everything["duplicates"]

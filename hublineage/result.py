@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from db import failures
 from db import lineage as rows
+from db import verdicts as judged
 from db.engine import transaction
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def verdicts(session: Session, source_id: int) -> list[dict[str, Any]]:
             "verdict": row.verdict,
             "why": row.why,
         }
-        for name, row in rows.verdicts(session, source_id)
+        for name, row in judged.of_source(session, source_id)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from db import failures
+from db import failures, verdicts
 from db import lineage as rows
 from db.declared import WEAK_SOURCES
 from db.engine import transaction
@@ -30,7 +30,7 @@ def compare(engine: Engine, source_id: int) -> int:
         declared = rows.declared(session, source_id)
         known = _known(session, source_id, [row for some in declared.values() for row in some])
         found, runs, edges = _found(session, source_id, models, known)
-        problems = rows.declared_problems(session, source_id, ("cycle", "self-reference"))
+        problems = verdicts.declared_problems(session, source_id, ("cycle", "self-reference"))
         judged = []
         for model in models:
             claims = [_claim(row, known) for row in declared.get(model.revision_id, [])]
@@ -46,7 +46,7 @@ def compare(engine: Engine, source_id: int) -> int:
                     "inferred": list(verdict.inferred),
                 }
             )
-        rows.store_verdicts(session, judged)
+        verdicts.store(session, judged)
         placed = {model.name: Placed(model.revision_id, model.created_at) for model in models}
         compare_licences(session, source_id, placed, found, decided_steps(edges))
     return len(judged)
@@ -125,7 +125,7 @@ def _found(
 def _states(session: Session, source_id: int, runs: Mapping[str, int]) -> dict[str, str]:
     """By family: why a member of it may be in no tree, as far as the stages have come."""
     states = {}
-    for name, begun, finished in rows.measuring(session, source_id, METRIC_VERSION):
+    for name, begun, finished in verdicts.measuring(session, source_id, METRIC_VERSION):
         if name in runs:
             after = f"it came after run {runs[name]} of its family {name}: `hublineage measure` and `infer` take it up"
             states[name] = after

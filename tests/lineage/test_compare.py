@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from db import lineage as rows
+from db import verdicts as judged
 from db.engine import transaction
 from db.models import DeclaredParent, Family, Repository, Revision, SourceRow
 from lineage.compare import compare
@@ -61,5 +62,5 @@ def test_a_name_counts_as_it_was_resolved_and_by_itself_where_it_was_not(engine:
         number = source.id
     assert compare(engine, number) == 4
     with transaction(engine) as session:
-        verdicts = {name: verdict.verdict for name, verdict in rows.verdicts(session, number)}
+        verdicts = {name: verdict.verdict for name, verdict in judged.of_source(session, number)}
     assert verdicts == {"new/name": "root", "o/renamed": "agrees", "o/dangling": "unmeasured", "o/unresolved": "agrees"}

@@ -16,7 +16,7 @@ from crawler.folder import FolderSource
 from crawler.pipeline import crawl
 from crawler.source import Query
 from db import lineage as rows
-from db import measurements
+from db import measurements, verdicts
 from db.engine import transaction
 from db.models import Edge, Run, Verdict
 from hublineage.result import result
@@ -119,7 +119,7 @@ def test_verdicts_are_made_from_the_current_run_and_stay_as_they_are(measured: M
 
     def stored() -> dict[str, Verdict]:
         with transaction(measured.engine) as session:
-            return {name.removeprefix("org/"): row for name, row in rows.verdicts(session, measured.source_id)}
+            return {name.removeprefix("org/"): row for name, row in verdicts.of_source(session, measured.source_id)}
 
     before = stored()
     assert {name: row.verdict for name, row in before.items()} == {
