@@ -4,8 +4,8 @@ Fine-tunes on similar data move their parent in similar directions. With correla
 ||i - j||² = ||i - h||² + ||j - h||² - 2 r ||i - h|| ||j - h|| is below ||j - h||² as soon as i's step is shorter than
 2 r of j's: a sibling that hardly moved steals children. Two angles tell the cases apart. If i lies between h and j, the
 cosine at i of the ways to h and to j is near 0, as of any parent and child; if h lies between, the cosine at h is that
-of siblings, whatever that is in this tree. The middles of both distributions are taken from the tree itself; siblings
-have a wide tail, as two of them may have seen the same data, and children that go on as their parent did are rare.
+of siblings, whatever that is in this tree. Both distributions are taken from the tree itself, with wide tails: two
+siblings may have seen the same data, and a child may go on as its parent did.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from lineage.walk import outward
 
 SPREAD_OF_SIBLINGS = 0.05  # at least, of the cosines of siblings
-SPREAD_AT_PARENTS = 0.06  # of the cosines at those between: a tree's own grows with what was stolen in it
+SPREAD_AT_PARENTS = 0.04  # at least, of the cosines at those between
 SIBLINGS_TAIL = 0.1  # share of siblings whose cosine is anything from 0 to 1: two may have seen the very same data
-PARENTS_TAIL = 0.02  # share of those between whose cosine is anything from -1 to 0: a child that goes on as they did
+PARENTS_TAIL = 0.1  # share of those between whose cosine is anything from -1 to 0: a child that goes on as they did
 KNOWN_AS = 4.0  # siblings that the tree's median is worth beside those of the same parent
 _FEWEST = 3
 _SAME_ZEROS = 0.1
@@ -80,10 +80,10 @@ def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
     above = np.bincount(pairs[:, 0], weights=siblings, minlength=len(squared))
     number = np.bincount(pairs[:, 0], minlength=len(squared))
     usual, spread = _usual(siblings, 0.0, SPREAD_OF_SIBLINGS)
-    between, _ = _usual(at_parent, 0.0, SPREAD_AT_PARENTS)
+    between, spread_between = _usual(at_parent, 0.0, SPREAD_AT_PARENTS)
     expected = (above[h] + KNOWN_AS * usual) / (number[h] + KNOWN_AS)
     as_sibling = _log_mixture(at_top, expected, spread, SIBLINGS_TAIL, np.where(at_top > 0, 1.0, 0.0))
-    as_child = _log_mixture(at_parent, between, SPREAD_AT_PARENTS, PARENTS_TAIL, np.where(at_parent < 0, 1.0, 0.0))
+    as_child = _log_mixture(at_parent, between, spread_between, PARENTS_TAIL, np.where(at_parent < 0, 1.0, 0.0))
     gain = as_sibling - as_child
     # Beyond 1: distances over different elements, which make no triangle.
     triangle = (np.abs(at_top) <= 1) & (np.abs(at_parent) <= 1)
