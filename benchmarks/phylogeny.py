@@ -6,22 +6,29 @@
 
 The published set-up is fully connected and convolutional parents and children on small image tasks, with several
 optimisers and learning rates, here two generations deep. A pair is parent and child, or any ancestor and descendant
-(the closure of what a method gives). Precision, recall and F1 count a pair only with its direction; `direction` is the
-share of rightly directed ones among the true pairs that were found in either. No method is told the number of trees.
+(the closure of what a method gives). Precision, recall and F1 count a pair only with its direction; `found` is the
+share of true pairs given in either direction, and `direction` that of rightly directed ones among those. F1 has its
+standard deviation over zoos. No method is told the number of trees; MoTHer alone is told which models were pre-trained.
+`recover, any root` is what the skeletons of `recover` are worth when each member is as likely the root: in flat trees,
+much.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import pickle
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+
+import networkx as nx
+import numpy as np
 
 from benchmarks.families import machine
 from benchmarks.pages import between_markers, with_markers
@@ -47,6 +54,7 @@ PAGE = Path("BENCHMARKS.md")
 NAME, HEADING = "phylogeny", "Learning-free phylogeny"  # of its part of the page
 Pairs = frozenset[tuple[str, str]]
 Sketched = tuple[FamilyMeasures, tuple[str, ...], Sketches | None]
+HEADS = ("precision", "recall", "F1", "found", "direction")
 VARIANTS = {
     f"{clustering}, {scheme}": Parameters(method="phylogeny", clustering=clustering, initialisation=scheme)
     for clustering, scheme in [
@@ -58,22 +66,30 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Counted:
-    """Pairs of one method on one zoo: given, true, given rightly, and found whichever way they point."""
+    """Pairs of one method on one zoo, or their means: given, true, given rightly, found whichever way they point."""
 
-    given: int
-    true: int
-    right: int
-    undirected: int
+    given: float
+    true: float
+    right: float
+    undirected: float
 
     def __add__(self, other: Counted) -> Counted:
         return Counted(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     @property
-    def shares(self) -> tuple[float, float, float, float]:
-        """Precision, recall, F1 and direction; 0 where there is nothing to count."""
-        parts = ((self.right, self.given), (self.right, self.true), (2 * self.right, self.given + self.true))
-        found = [part / whole if whole else 0.0 for part, whole in (*parts, (self.right, self.undirected))]
-        return found[0], found[1], found[2], found[3]
+    def shares(self) -> dict[str, float]:
+        """By the heads of the table; 0 where there is nothing to count, NaN of the direction of no pair."""
+        parts = {
+            "precision": (self.right, self.given),
+            "recall": (self.right, self.true),
+            "F1": (2 * self.right, self.given + self.true),
+            "found": (self.undirected, self.true),
+        }
+        found = {head: part / whole if whole else 0.0 for head, (part, whole) in parts.items()}
+        return {**found, "direction": self.right / self.undirected if self.undirected else math.nan}
+
+
+Scores = dict[str, tuple[Counted, Counted]]  # of every method: parent-child pairs, ancestor pairs
 
 
 def counted(given: Pairs, true: Pairs) -> Counted:
@@ -98,6 +114,17 @@ def closure(pairs: Iterable[tuple[str, str]]) -> Pairs:
         yield from seen - {name}
 
     return frozenset((above, one) for above in list(below) for one in descendants(above))
+
+
+def of_any_root(pairs: Pairs, true: Pairs, *, ancestors: bool) -> Counted:
+    """The mean over the roots that the trees of `pairs` can have, each member of a tree being as likely."""
+    graph, found = nx.Graph(sorted(pairs)), Counted(0.0, len(true), 0.0, 0.0)
+    for tree in nx.connected_components(graph):
+        turned = [frozenset(nx.bfs_edges(graph, root)) for root in sorted(tree)]
+        counts = [counted(closure(one) if ancestors else one, true) for one in turned]
+        mean = np.mean([list(vars(one).values()) for one in counts], axis=0).tolist()
+        found += replace(Counted(*mean), true=0.0)
+    return found
 
 
 def sketched(zoo: Zoo, cache: Path) -> list[Sketched]:
@@ -135,7 +162,7 @@ def given(families: Sequence[Sketched], parameters: Parameters) -> Pairs:
     return frozenset(pairs)
 
 
-def scored(zoo: Zoo, families: Sequence[Sketched]) -> dict[str, tuple[Counted, Counted]]:
+def scored(zoo: Zoo, families: Sequence[Sketched]) -> Scores:
     """Of every method: parent-child pairs and ancestor pairs. Pairs with models that cannot be read do not count."""
     truth = truth_of(zoo)
     true = frozenset((one, child) for child, above in truth.parents.items() for one in above if one in truth.parents)
@@ -146,25 +173,46 @@ def scored(zoo: Zoo, families: Sequence[Sketched]) -> dict[str, tuple[Counted, C
     answers["detector"] = given(families, Parameters(method="detector"))
     answers["recover"] = given(families, Parameters())
     answers["recover with the detector"] = given(families, Parameters(detector=True))
-    return {name: (counted(one, true), counted(closure(one), closure(true))) for name, one in answers.items()}
+    found = {name: (counted(one, true), counted(closure(one), closure(true))) for name, one in answers.items()}
+    skeletons = answers["recover"]
+    found["recover, any root"] = (
+        of_any_root(skeletons, true, ancestors=False),
+        of_any_root(skeletons, closure(true), ancestors=True),
+    )
+    return found
 
 
-def table(results: Sequence[tuple[Zoo, dict[str, tuple[Counted, Counted]]]]) -> list[str]:
+def table(results: Sequence[tuple[Zoo, Scores]]) -> list[str]:
     """A Markdown table: all zoos of an architecture together, those that anything was chosen on apart."""
-    sums: dict[tuple[str, str], tuple[Counted, Counted]] = {}
+    groups: defaultdict[str, list[Scores]] = defaultdict(list)
     for zoo, found in results:
-        group = zoo.architecture + (" (tuned on)" if zoo.tuned_on else "")
-        for method, (near, far) in found.items():
-            one, other = sums.get((group, method), (Counted(0, 0, 0, 0), Counted(0, 0, 0, 0)))
-            sums[group, method] = (one + near, other + far)
-    heads = ("precision", "recall", "F1", "direction")
-    lines = [
-        f"| networks | method | {' | '.join(heads)} | {' | '.join(f'ancestors: {head}' for head in heads)} |",
-        "|---|---|" + "---|" * 8,
-    ]
-    for (group, method), counts in sums.items():
-        numbers = " | ".join(f"{share:.2f}" for one in counts for share in one.shares)
-        lines.append(f"| {group} | {method} | {numbers} |")
+        groups[zoo.architecture + (" (tuned on)" if zoo.tuned_on else "")].append(found)
+    heads = (*HEADS, *(f"ancestors: {head}" for head in HEADS))
+    lines = [f"| networks | method | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
+    for group, zoos in groups.items():
+        for method in zoos[0]:
+            near, far = ([found[method][which] for found in zoos] for which in (0, 1))
+            lines.append(f"| {group} | {method} | {' | '.join([*_cells(near), *_cells(far)])} |")
+    return lines
+
+
+def _cells(zoos: Sequence[Counted]) -> list[str]:
+    """The pairs of several zoos together, and how F1 differs between them."""
+    shares = sum(zoos[1:], zoos[0]).shares
+    said = {head: "-" if math.isnan(share) else f"{share:.2f}" for head, share in shares.items()}
+    if len(zoos) > 1:
+        said["F1"] += f" ± {np.std([one.shares['F1'] for one in zoos], ddof=1):.2f}"
+    return [said[head] for head in HEADS]
+
+
+def sizes(results: Sequence[tuple[Zoo, Scores]]) -> list[str]:
+    """Of each zoo its pairs of both kinds, and the F1 of a few methods, so that one bad zoo is not lost in a mean."""
+    methods = ("kmeans, architecture", "order, centroid", "mother", "detector", "recover", "recover with the detector")
+    lines = [f"| zoo | pairs | ancestor pairs | {' | '.join(methods)} |", "|---|---|---|" + "---|" * len(methods)]
+    for zoo, found in results:
+        near, far = found[methods[0]]
+        numbers = " | ".join(f"{found[method][0].shares['F1']:.2f}" for method in methods)
+        lines.append(f"| {zoo.name} ({zoo.architecture}) | {near.true:.0f} | {far.true:.0f} | {numbers} |")
     return lines
 
 
@@ -186,8 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = top.parse_args(arguments)
     try:
         zoos = [open_zoo(folder) for folder in asked.folders]
-        sizes = (asked.trees, asked.branch, asked.depth)
-        zoos += [grown(name, seed, asked.zoos, None, 1, sizes) for name in asked.grow for seed in asked.seeds]
+        shape = (asked.trees, asked.branch, asked.depth)
+        zoos += [grown(name, seed, asked.zoos, None, 1, shape) for name in asked.grow for seed in asked.seeds]
     except (ValueError, OSError) as error:
         print(f"phylogeny: {error}", file=sys.stderr)
         return 2
@@ -199,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
         for place, zoo in enumerate(zoos, 1):
             results.append((zoo, scored(zoo, sketched(zoo, asked.keep or Path(scratch)))))
             print(f"[{place}/{len(zoos)}] {zoo.name}", file=sys.stderr, flush=True)
-    lines = table(results)
+    lines = [*table(results), "", "F1 of parent-child pairs, zoo by zoo:", "", *sizes(results)]
     print("\n".join(lines))
     if asked.write:
         names = ", ".join(zoo.name for zoo in zoos)

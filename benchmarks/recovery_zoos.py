@@ -18,6 +18,7 @@ from benchmarks.measured import measure_folder
 from benchmarks.zoo.folder import raw_tensors
 from benchmarks.zoo.growing import grow
 from benchmarks.zoo.splits import split_plan
+from lineage.detector_network import network
 from lineage.family import FamilyMeasures
 from lineage.learnt import learnt
 
@@ -65,7 +66,8 @@ class Zoo:
     @property
     def tuned_on(self) -> bool:
         """Whether anything was learnt from it or chosen on it."""
-        return self.seed == TUNED_SEED or bool({self.name, self.folder.name} & set(learnt().zoos))
+        learnt_from = {*learnt().zoos, *network().provenance["zoos"]}
+        return self.seed == TUNED_SEED or bool({self.name, self.folder.name} & learnt_from)
 
     @cached_property
     def prints(self) -> dict[str, tuple[str, str]]:

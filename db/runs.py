@@ -37,6 +37,7 @@ class RunRow:
     source: str
     family: str
     method: str
+    parameters: dict[str, Any]
     is_current: bool
     pinned: bool
     finished_at: datetime
@@ -89,6 +90,7 @@ def listed(session: Session, family: str | None = None) -> list[RunRow]:
             SourceRow.name,
             Family.name,
             Run.method,
+            Run.parameters,
             Run.is_current,
             Run.pinned,
             Run.finished_at,

@@ -41,8 +41,17 @@ def runs(
     for row in found:
         marks = " ".join(mark for mark, there in (("*", row["is_current"]), ("pinned", row["pinned"])) if there)
         numbers = (str(row[name]) for name in ("members", "trees", "edges", "decided"))
-        table.add_row(str(row["number"]), row["family"], row["method"], row["finished_at"], *numbers, marks)
+        method = variant(row["method"], row["parameters"])
+        table.add_row(str(row["number"]), row["family"], method, row["finished_at"], *numbers, marks)
     console().print(table)
+
+
+def variant(method: str, parameters: Mapping[str, Any]) -> str:
+    """A method with what its runs differ in by choice: "phylogeny (dbscan, centroid)", "recover (detector)"."""
+    told = [str(parameters[name]) for name in ("metric", "clustering", "initialisation") if parameters.get(name)]
+    told += [f"{parameters['trees']} trees"] if parameters.get("trees") else []
+    told += ["detector"] if parameters.get("detector") else []
+    return f"{method} ({', '.join(told)})" if told else method
 
 
 @app.command()

@@ -22,6 +22,9 @@ from lineage.pruned import zero_share
 Edge = tuple[int, int]
 Scores = dict[Edge, dict[str, float]]  # of every edge of a tree, as `lineage.direction.edge_scores` gives them
 MOST = 4.0  # log-odds of one edge
+# Share of zeros. Of trees that are pruned throughout, those of 50 % gained by being asked (the mean loss of the true
+# root fell from .075 to .072), those of 90, 95 and 99 % lost (.561 to .571, .745 to .753, .994 to 1.195).
+SPARSE = 0.75
 _PARENT, _CHILD = CLASSES.index("parent"), CLASSES.index("child")
 
 
@@ -39,13 +42,14 @@ def detector_odds(
     The two are judged alone: what their relatives say is in the tree's other edges. 0 where nothing was compared. All
     are 0 where any two of them differ too much in their shares of zeros for moments and slopes to be compared
     (`lineage.direction.UNLIKE`): of such edges a quarter was said wrongly, and what is left of a tree whose members are
-    pruned in part turned it. `by`: another network than the shipped one.
+    pruned in part turned it. So they are where any has a share of zeros above `SPARSE`. `by`: another network than the
+    shipped one.
     """
     if not edges:
         return {}
     can = comparable(measures)
     zeros = zero_share(measures, range(len(measures.members)))
-    alike = all(abs(zeros[i] - zeros[j]) <= UNLIKE for i, j in edges)
+    alike = all(abs(zeros[i] - zeros[j]) <= UNLIKE and max(zeros[i], zeros[j]) <= SPARSE for i, j in edges)
     said = {}
     for i, j in edges:
         asked = alike and can[i, j]

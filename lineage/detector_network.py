@@ -73,8 +73,9 @@ class Network:
 def settled(likely: Floats, features: PairFeatures) -> Floats:
     """Probabilities of pairs without "unrelated" below the relative distance NEAR, and with nothing else from FAR on.
 
-    A network that never saw an architecture takes strangers for relatives or relatives for strangers by features that
-    are elsewhere there; distance means the same everywhere. Pairs without a trunk layer in common stay as they are.
+    A network that learnt from few trees may take strangers for relatives, or relatives for strangers, where features
+    are elsewhere than in training; distance means the same everywhere. Pairs without a trunk layer in common stay as
+    they are.
     """
     trunk = (features.even[:, :, TOKEN_EVEN.index("trunk")] * features.there).any(axis=1)
     distance = np.exp(features.pair_even[:, PAIR_EVEN.index("log_relative")])
@@ -166,7 +167,8 @@ def _forward(
     depth = 0
     while f"blocks.{depth}.qkv.weight" in weights:
         name = f"blocks.{depth}"
-        x = x + _attention(weights, name, _norm(weights, f"{name}.norm1", x), seen)
+        wanted = x.shape[1] if f"blocks.{depth + 1}.qkv.weight" in weights else 1  # at last the pair's token alone
+        x = x[:, :wanted] + _attention(weights, name, _norm(weights, f"{name}.norm1", x), seen, wanted)
         hidden = _linear(weights, f"{name}.up", _norm(weights, f"{name}.norm2", x))
         x = x + _linear(weights, f"{name}.down", np.maximum(hidden, 0.0))
         depth += 1
@@ -174,13 +176,15 @@ def _forward(
     return _linear(weights, "head", np.concatenate([summary, own], axis=1))
 
 
-def _attention(weights: Weights, name: str, x: Floats, seen: NDArray[np.bool_]) -> Floats:
+def _attention(weights: Weights, name: str, x: Floats, seen: NDArray[np.bool_], wanted: int) -> Floats:
+    """(p, wanted, width): what the first `wanted` of (p, t, width) tokens take from all of them."""
     pairs, tokens, width = x.shape
     qkv = _linear(weights, f"{name}.qkv", x).reshape(pairs, tokens, 3, HEADS, width // HEADS)
     q, k, v = (qkv[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
+    q = q[:, :, :wanted]
     scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(width // HEADS)
     share = softmax(np.where(seen[:, None, None, :], scores, -np.inf), axis=3)
-    mixed = (share @ v).transpose(0, 2, 1, 3).reshape(pairs, tokens, width)
+    mixed = (share @ v).transpose(0, 2, 1, 3).reshape(pairs, wanted, width)
     return _linear(weights, f"{name}.out", mixed)
 
 

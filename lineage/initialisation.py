@@ -21,7 +21,7 @@ Schemes, by fan-in and fan-out (He et al. 2015, arXiv:1502.01852; Glorot and Ben
   plus updates that are nearly orthogonal to it, so training adds to their square: every member bounds the start's scale
   from above, and the least bound is the tightest that is consistent with all. Strong weight decay breaks that;
 - centroid: the mean of the group's members, no draw. What all descendants share is the best guess of where they began;
-  distances from it follow exactly from those among the members. In two members it says nothing.
+  distances from it follow exactly from those among the members. Of two it says nothing (`lineage.phylogeny`: drawn).
 
 Biases begin at 0 and normalisation scales at 1 under every scheme but the last.
 """

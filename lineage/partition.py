@@ -48,7 +48,7 @@ def groups(distance: NDArray[np.float64], clustering: Clustering, threshold: flo
         raise ValueError(f"{clustering.value} cannot form {number} groups")
     if members < 2:
         return tuple((one,) for one in range(members))
-    apart = np.where(np.isfinite(distance), distance, FARTHEST)
+    apart = np.minimum(np.where(np.isfinite(distance), distance, FARTHEST), FARTHEST)
     linked = linked_below(apart, threshold)
     if clustering is Clustering.ORDER:
         return linked if number is None else linked_into(apart, min(number, members))

@@ -23,7 +23,7 @@ generation has one candidate, and has none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ def phylogeny(
     shown = [position for position in range(len(measures.members)) if position not in hidden]
     others = {group[0]: group[1:] for group in copies}
     apart = relative_distance(trunk_sums(measures, shown, related=settings.threshold, kindred_share=0.0))
+    found = groups(apart, settings.clustering, settings.threshold, settings.trees)
     trees = [
         _tree(
             measures,
@@ -78,14 +79,14 @@ def phylogeny(
             sketches,
             others,
         )
-        for group in groups(apart, settings.clustering, settings.threshold, settings.trees)
+        for group in found
     ]
-    drawn = settings.initialisation is not Scheme.CENTROID
+    drawn = any(len(group) > 1 and scheme_of(group, settings.initialisation) is not Scheme.CENTROID for group in found)
     notes = ("no sketches are stored: distances from the initialisation are ordered by norm alone",)
     return Heritage(
         tuple(sorted(trees, key=lambda tree: tree.members)),
         tuple(_ids(measures, group) for group in copies),
-        notes if drawn and sketches is None and any(tree.edges for tree in trees) else (),
+        notes if drawn and sketches is None else (),
     )
 
 
@@ -120,6 +121,14 @@ def group_scores(measures: FamilyMeasures, members: Sequence[int], squared: NDAr
     return np.sqrt(mean)
 
 
+def scheme_of(group: Sequence[int], scheme: Scheme) -> Scheme:
+    """Where a group is taken to have begun: two members are equally far from their centroid, so they are drawn for."""
+    return Scheme.ARCHITECTURE if scheme is Scheme.CENTROID and len(group) == _PAIR else scheme
+
+
+_PAIR = 2
+
+
 def _tree(
     measures: FamilyMeasures,
     settings: Settings,
@@ -129,6 +138,7 @@ def _tree(
     sketches: Sketches | None,
     copies: Mapping[int, Sequence[int]],
 ) -> Tree:
+    settings = replace(settings, initialisation=scheme_of(group, settings.initialisation))
     squared = distances(measures, group, settings.initialisation, sketches)
     scores = group_scores(measures, group, squared)
     scored = np.where(np.isfinite(scores), scores, np.inf)  # what cannot be compared with anybody is no root

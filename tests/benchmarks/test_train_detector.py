@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import train_detector_network
-from benchmarks.train_detector import folds, main, parts, trained_with, write
+from benchmarks.train_detector import folds, main, one_run, parts, separated, trained_with, write
 from benchmarks.train_detector_data import LabelledPairs, optimisers, relation, relations, root_name
 from benchmarks.train_detector_network import examples, logits_of, scales, temperatures, train, weights_of
 from lineage.detector_features import (
@@ -110,6 +110,21 @@ def test_no_root_is_on_two_sides_of_a_split() -> None:
         assert not (seen["training"] | seen["validation"]) & seen["test"]
         tested += seen["test"]
     assert sorted(tested) == sorted(fold)  # each root is tested on in one run
+
+
+def test_few_roots_that_architectures_number_alike_are_counted_by_architecture() -> None:
+    three = tuple((f"r{n % 3}", f"r{n % 3}") for n in range(90))
+    zoos = [replace(labelled(n, 90, 3), architecture=name, roots=three) for n, name in enumerate("abcd")]
+    apart = separated(zoos)
+    assert len(folds(zoos)) == 3
+    assert len(folds(apart)) == 12
+    for run in range(5):
+        found = [parts(zoo, folds(apart), run) for zoo in apart]
+        assert all(any(len(one[name]) for one in found) for name in ("training", "validation", "test"))
+    many = [labelled(1, 400, 5)]
+    assert separated(many) == many
+    with pytest.raises(ValueError, match="run 3 has no validation pairs: 3 roots are too few to split"):
+        one_run(zoos, 2, 1)
 
 
 def test_what_is_trained_in_torch_is_what_numpy_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import pytest
 from commands import Command
 from small_models import write_model
 
+from hublineage.cli_runs import variant
+
 
 @pytest.fixture
 def twice(command: Command, models: Path) -> Command:
@@ -23,7 +25,16 @@ def test_runs_are_listed_with_the_one_that_answers(twice: Command) -> None:
     assert [row["method"] for row in found] == ["mother", "recover"]
     assert [row["is_current"] for row in found] == [True, False]
     assert all(row["members"] > 0 and row["trees"] > 0 for row in found)
+    assert found[0]["parameters"]["metric"] == "fine-tune"
     assert "mother" in twice("runs", "--family", found[0]["family"]).out
+
+
+def test_variants_of_a_method_are_told_apart_in_the_list() -> None:
+    assert variant("recover", {"whole": 1000}) == "recover"
+    assert variant("recover", {"detector": True}) == "recover (detector)"
+    phylogeny = {"clustering": "dbscan", "initialisation": "centroid", "trees": None}
+    assert variant("phylogeny", phylogeny) == "phylogeny (dbscan, centroid)"
+    assert variant("mother", {"metric": "low-rank", "trees": 2}) == "mother (low-rank, 2 trees)"
 
 
 def test_two_runs_of_a_family_are_told_apart_by_what_they_came_from(twice: Command) -> None:

@@ -59,6 +59,12 @@ def test_a_tree_whose_members_are_pruned_in_part_is_not_asked_about() -> None:
     assert all(detector_odds(measures, EDGES).values())
 
 
+def test_a_tree_that_is_pruned_to_little_is_not_asked_about() -> None:
+    measures = chain(6)
+    measures.zeros[:5] = measures.count[:5] * 9 // 10
+    assert set(detector_odds(measures, EDGES).values()) == {0.0}
+
+
 def test_the_root_follows_the_detector_by_its_weight() -> None:
     measures = chain(4)
     own = edge_scores(measures, MEMBERS, EDGES)

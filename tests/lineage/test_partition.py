@@ -32,6 +32,16 @@ def test_one_member_two_equal_ones_and_incomparable_ones_have_their_groups(clust
     assert groups(np.array([[0.0, np.inf], [np.inf, 0.0]]), clustering, 0.7, None) == ((0,), (1,))
 
 
+@pytest.mark.parametrize("clustering", ALL)
+def test_distances_from_a_model_of_zeros_which_mean_nothing_draw_nobody_away(clustering: Clustering) -> None:
+    # As measured: what zeros lose is taken off both sides of the quotient, and of zeros alone little is left.
+    distance = np.full((9, 9), 0.2)
+    distance[7] = distance[:, 7] = 0.99
+    distance[8, :8] = distance[:8, 8] = [np.inf, 3.48, 1.0, 1.39, 1.0, 1.0, 1.28, 1.0]
+    np.fill_diagonal(distance, 0.0)
+    assert groups(distance, clustering, 0.7, None) == (tuple(range(7)), (7,), (8,))
+
+
 @pytest.mark.parametrize("clustering", [one for one in ALL if one is not Clustering.DBSCAN])
 def test_a_number_of_groups_that_is_given_is_kept_up_to_one_each(clustering: Clustering) -> None:
     distance = two_and_two_and_a_stranger()

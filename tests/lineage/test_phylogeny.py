@@ -102,6 +102,16 @@ def test_what_the_members_share_is_a_start_that_needs_no_draw() -> None:
     assert {frozenset(pair) for pair in pairs(found)} == {frozenset(pair) for pair in ((1, 0), (1, 3), (3, 2))}
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_members_which_lie_equally_far_from_their_centroid_a_draw_says_who_was_first(first: int) -> None:
+    two = [three_generations()[1], three_generations()[3]]
+    found = detected(two if first == 0 else two[::-1], Settings(initialisation=Scheme.CENTROID))
+    assert pairs(found) == {(first, 1 - first)}
+    assert found.trees == detected(two if first == 0 else two[::-1]).trees
+    (note,) = phylogeny(measured(two), Settings(initialisation=Scheme.CENTROID), relation).notes
+    assert "by norm alone" in note
+
+
 def test_without_sketches_members_are_ordered_by_norm_and_a_note_says_so() -> None:
     models = three_generations()
     assert detected(models).notes == ()
