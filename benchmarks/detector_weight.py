@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from benchmarks.learn import TrueTree, gains, parts, true_trees
+from benchmarks.learn import gains, parts
 from benchmarks.recovery_zoos import Zoo, measured, open_zoo, truth_of
 from benchmarks.train_detector import folds, gathered
 from benchmarks.train_detector_data import relations, root_name
+from benchmarks.true_trees import TrueTree, true_trees
 from lineage.detector_direction import detector_odds
 from lineage.detector_network import Network, network
 from lineage.direction import SCORES

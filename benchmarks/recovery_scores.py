@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.recovery_methods import OURS, Answer, answers
 from benchmarks.recovery_zoos import Family, Truth, Zoo, truth_of, twins
-from lineage.calibration import Reliability, calibration
+from lineage.calibration import Reliability, calibration, unavoidable_error
 from lineage.evaluate import MergeScore, Score, equal_groups, score, score_merges, verdicts
 from lineage.stage import EVIDENCE as STAGE
 
@@ -119,8 +119,17 @@ def stages_right(found: Iterable[Result], general: bool) -> tuple[int, int]:
 
 def calibrated(found: Iterable[Result], what: str, bins: int = 10) -> Reliability:
     """The reliability of one kind of statement over all results."""
-    told = [one for result in found for one in result.statements if one.what == what]
+    told = _told(found, what)
     return calibration([one.probability for one in told], [one.right for one in told], bins)
+
+
+def scatter(found: Iterable[Result], what: str) -> float:
+    """The calibration error that this many such statements would have if they were perfect."""
+    return unavoidable_error([one.probability for one in _told(found, what)])
+
+
+def _told(found: Iterable[Result], what: str) -> list[Statement]:
+    return [one for result in found for one in result.statements if one.what == what]
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,14 @@ class Group:
     between: float  # mean of what norms say of its edges, 0 where nothing is told
 
     def probability(self, weights: AbsentWeights) -> float:
-        """That the common parent of the group is absent."""
+        """That the common parent of the group is absent, of trees half of which lack their root."""
+        return float(expit(self.log_odds(weights)))
+
+    def log_odds(self, weights: AbsentWeights) -> float:
+        """The same as log-odds."""
         usual = weights.usual_cosine if isnan(self.usual) else log(max(self.usual, 0.0) + FLOOR)
         odds = weights.offset + weights.acute * log(max(self.acute, 0.0) + FLOOR) + weights.usual * usual
-        odds += weights.margin * log(self.margin + MARGIN_FLOOR) + weights.between * self.between
-        return float(expit(odds))
+        return odds + weights.margin * log(self.margin + MARGIN_FLOOR) + weights.between * self.between
 
 
 def absent_parents(found: Skeleton, root: int) -> tuple[tuple[int, ...], ...]:
@@ -73,6 +76,29 @@ def absent_parents(found: Skeleton, root: int) -> tuple[tuple[int, ...], ...]:
         alike = [one for one in joined if len(one & group) > 1]
         joined = [one for one in joined if one not in alike] + [group.union(*alike)]
     return tuple(sorted(tuple(sorted(group)) for group in joined))
+
+
+def absence(found: Skeleton, root: int, absent: Sequence[Sequence[int]]) -> dict[Pair, float]:
+    """Of the core's edges within groups whose parent counts as absent, by both orders: how likely it is absent indeed.
+
+    That a parent counts as absent is asked as if half of all trees lacked their root, as a false parent is worse than
+    none. What edges are stated at goes by how often it is so (`AdjacencyWeights.rarity`). An edge between clear
+    siblings is as unlikely as such edges were.
+    """
+    if not absent:
+        return {}
+    weights = learnt().adjacency
+    seen = [(one.members, one.log_odds(learnt().absent) + weights.rarity) for one in seen_groups(found, root)]
+    told: dict[Pair, float] = {}
+    for group in map(set, absent):
+        odds = [value for members, value in seen if members <= group]
+        for a, b in found.core:
+            if {a, b} <= group:
+                likely = float(expit(max(odds))) if odds else 0.0
+                if found.between.get((a, b), 0.0) >= CLEAR:
+                    likely = max(likely, 1 - weights.clear)
+                told[a, b] = told[b, a] = max(likely, told.get((a, b), 0.0))
+    return told
 
 
 def clear_siblings(found: Skeleton) -> list[set[int]]:

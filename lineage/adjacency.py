@@ -1,11 +1,12 @@
 """Whether two members that a skeleton joins are parent and child at all, in either direction.
 
-Two signs say so. The margin: how much dearer than the edge the best pair is that could replace it. And the angles at
-its ends: in a tree whose steps are independent every member sees its neighbours at right angles, so an edge that is
-not at right angles to the others at its ends lies where siblings share a drift, where a parent is missing or where
-the tree is wrong, however clear its margin is. The logistic regression on the logs of both is learnt on zoos
-(benchmarks/learn.py). Copies are no part of it: they stand in their sources' nodes, and a source would seem to compete
-with its own copies.
+Three signs say so. The margin: how much dearer than the edge the best pair is that could replace it. The angles at its
+ends: in a tree whose steps are independent every member sees its neighbours at right angles, so an edge that is not at
+right angles to the others at its ends lies where siblings share a drift, where a parent is missing or where the tree
+is wrong, however clear its margin is. And the angles of the tree's other edges: where siblings share a drift they do so
+all over a tree, so that an edge which looks clear among skewed ones is less sure than one among straight ones. The
+logistic regression on the logs of all three is learnt on zoos (benchmarks/learn_adjacency.py). Copies are no part of
+it: they stand in their sources' nodes, and a source would seem to compete with its own copies.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ class Signs:
     margin: float  # log of the squared distance of the best replacement over the edge's own, within 0 .. LARGEST_MARGIN
     angle: float  # largest |cosine| between the edge and others at its ends, within 0 .. 1; NaN: there are no others
     acute: float  # largest cosine there, 0 if none is positive: siblings with a drift see their parent's others so
+    elsewhere: float = nan  # mean of the logs of the other edges' angles, see `logs_elsewhere`; NaN: there are none
 
     def probability(self, weights: AdjacencyWeights) -> float:
         """That the edge is true."""
         angle, acute = weights.usual_angle, weights.usual_acute
         if not isnan(self.angle):
             angle, acute = log(self.angle + ANGLE_FLOOR), log(self.acute + ANGLE_FLOOR)
+        elsewhere = weights.usual_elsewhere if isnan(self.elsewhere) else self.elsewhere
         odds = weights.offset + weights.margin * log(self.margin + MARGIN_FLOOR)
-        odds += weights.angle * angle + weights.acute * acute
+        odds += weights.angle * angle + weights.acute * acute + weights.elsewhere * elsewhere
         return float(expit(odds))
 
 
@@ -57,10 +60,21 @@ def core_signs(found: Skeleton) -> dict[tuple[int, int], Signs]:
     pairs = np.array([(place[a], place[b]) for a, b in directed], dtype=np.intp)
     margins = edge_margins(found.core_squared, pairs, preorder(len(place), pairs, int(pairs[0, 0])))
     angles = edge_angles(found.core_squared, pairs)
+    others = logs_elsewhere(angles[:, 0]).tolist()
     signs: dict[tuple[int, int], Signs] = {}
-    for (a, b), margin, (angle, acute) in zip(directed, margins.tolist(), angles.tolist(), strict=True):
-        signs[a, b] = signs[b, a] = Signs(max(margin, 0.0), angle, acute)
+    for (a, b), margin, (angle, acute), other in zip(directed, margins.tolist(), angles.tolist(), others, strict=True):
+        signs[a, b] = signs[b, a] = Signs(max(margin, 0.0), angle, acute, other)
     return signs
+
+
+def logs_elsewhere(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(e,) mean log of all other edges' angles (e,), with the floor that logs of angles have; NaN without any."""
+    logs = np.log(angles + ANGLE_FLOOR)
+    known = ~np.isnan(logs)
+    others = known.sum() - known
+    left = np.where(known, logs, 0.0).sum() - np.where(known, logs, 0.0)
+    found: NDArray[np.float64] = np.where(others > 0, left / np.maximum(others, 1), np.nan)
+    return found
 
 
 def edge_margins(squared: NDArray[np.float64], edges: NDArray[np.intp], tree: Preorder) -> NDArray[np.float64]:

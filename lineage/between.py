@@ -25,6 +25,7 @@ BLUR = 0.1  # of half of 1 - |g|: what true edges differ by beyond the error of 
 CLEAREST = 1 / (2 * BLUR)  # where g is 0 and known exactly
 CLEAR = 3.85  # from which on the two are siblings, whatever else is seen of them
 BLURRED = 2.5  # median of a tree's other edges from which on nothing is said
+NORMALISED = 0.895  # times what is told of networks with running statistics, whose scale nothing holds
 FEWEST = 4  # layers
 SPARSE = 0.1  # share of zeros from which on nothing is said
 
@@ -39,10 +40,12 @@ def betweenness(measures: FamilyMeasures, edges: NDArray[np.intp]) -> NDArray[np
 def told_between(measures: FamilyMeasures, edges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """(e,) betweenness of a tree's edges; NaN for all of them where norms do not say who came first.
 
-    Of networks with batch normalisation true edges look like half an edge between siblings. So the edges that are not
-    clear are asked: where most of them are between, clear ones mean nothing.
+    Of networks with batch normalisation true edges look like half an edge between siblings. So less is made of what
+    norms tell there, and the edges that are not clear are asked: where most are between, clear ones mean nothing.
     """
     found = betweenness(measures, np.array(edges, dtype=np.intp).reshape(-1, 2))
+    if any(layer.name.endswith("running_var") for layer in measures.layers):
+        found = found * NORMALISED
     others = found[found < CLEAR]
     if len(others) and np.median(others) > BLURRED:
         return np.full(len(found), np.nan)

@@ -1,6 +1,8 @@
 """Whether stated probabilities are what they say: of all that was given 0.8, 0.8 should be right.
 
 Reliability diagram and expected calibration error over bins of equal width (Naeini, Cooper and Hauskrecht, AAAI 2015).
+Few statements scatter about what they say however true it is, and that error counts the scatter: it is biased upwards
+(Roelofs, Cain, Shlens and Mozer, AISTATS 2022). `unavoidable_error` says by how much.
 """
 
 from __future__ import annotations
@@ -46,3 +48,16 @@ def calibration(
     mean = np.bincount(place, stated, bins)[filled] / count[filled]
     share = np.bincount(place, true, bins)[filled] / count[filled]
     return Reliability(count[filled].astype(np.int64), mean, share)
+
+
+def unavoidable_error(
+    probabilities: Sequence[float] | NDArray[np.float64], bins: int = 10, *, draws: int = 1000, seed: int = 0
+) -> float:
+    """Return the mean expected calibration error that these statements have if each comes true as often as it says.
+
+    Outcomes are drawn `draws` times, of each statement apart. NaN without any statement; raises ValueError as
+    `calibration` does.
+    """
+    stated = np.asarray(probabilities, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    return float(np.mean([calibration(stated, rng.random(len(stated)) < stated, bins).error for _ in range(draws)]))

@@ -7,6 +7,7 @@ from math import isnan
 
 import numpy as np
 
+from lineage.absent import absence
 from lineage.adjacency import Signs, core_signs
 from lineage.between import CLEAR
 from lineage.direction import Rooted
@@ -32,11 +33,13 @@ def directed_edges(
     """The skeleton's edges `directed`, (parent, child) by position and a parent's own edge before its children's.
 
     An edge's confidence is the probability of its direction, which is that of all roots on the parent's side, times
-    that of the two being joined at all (adjacency.py). From `decide` and `decide_direction` on an edge is decided.
+    that of the two being joined at all (adjacency.py), and that of no parent of both being absent where one may be
+    (absent.py). From `decide` and `decide_direction` on an edge is decided, unless it lies within one of the groups
+    `absent`.
     """
     if not directed:
         return []
-    orphans = [set(group) for group in absent]
+    lacking = absence(found, rooted.root, absent)
     place = {member: index for index, member in enumerate(found.members)}
     pairs = np.array([(place[parent], place[child]) for parent, child in directed], dtype=np.intp)
     tree = preorder(len(place), pairs, place[directed[0][0]])
@@ -52,9 +55,9 @@ def directed_edges(
         direction = float(above[tree.place[place[child]]])
         own = float(found.squared[place[parent], place[child]])
         adjacency = seen.probability(learnt().adjacency) if seen else learnt().adjacency.copy
-        orphaned = ends[0] != ends[1] and any(group.issuperset(ends) for group in orphans)
-        if orphaned:
-            adjacency = min(adjacency, learnt().absent.adjacent)
+        orphaned = lacking.get(ends)
+        if orphaned is not None:
+            adjacency *= 1 - orphaned
         if found.between.get(ends, 0.0) >= CLEAR:
             direction = 0.5
         if found.copies.source.get(child) == parent:
@@ -71,7 +74,7 @@ def directed_edges(
                 measures.members[child],
                 relationship,
                 confidence,
-                confidence >= decide and direction >= decide_direction,
+                confidence >= decide and direction >= decide_direction and orphaned is None,
                 {
                     "direction": direction,
                     "adjacency": adjacency,
@@ -79,7 +82,7 @@ def directed_edges(
                     "squared_distance": own,
                     **({} if share is None else {"share_among_copies": share}),
                     **({"between": found.between[ends]} if ends in found.between else {}),
-                    **({"parent absent": 1.0} if orphaned else {}),
+                    **({} if orphaned is None else {"parent absent": orphaned}),
                     **_scores(rooted, node, child),
                     **({STAGE: stage} if relationship in TRAINED else {}),
                     **dates(parent, child, created),

@@ -18,9 +18,14 @@ class AdjacencyWeights:
     margin: float  # of the log of the margin
     angle: float  # of the log of the largest |cosine|
     acute: float  # of the log of the largest cosine above 0: an obtuse angle says more than an acute one
+    elsewhere: float  # of the mean log of the other edges' largest |cosine|
     usual_angle: float  # those logs where an edge has no others beside it: the means over the zoos
     usual_acute: float
+    usual_elsewhere: float
     copy: float  # share of copies that were made from whom they are given
+    rarity: float  # added to the log-odds that a parent is absent: in zoos as they are fewer are than where these were
+    # learnt, with every tree once as it is and once without its root
+    clear: float  # share of true edges among those between siblings that norms alone tell
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,6 @@ class AbsentWeights:
     margin: float  # of the log of the largest margin
     between: float  # of what norms say
     usual_cosine: float  # that log where a tree has no other angles: the mean over the zoos
-    adjacent: float  # share of true edges among those of groups whose parent was said to be absent
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,6 @@ def learnt() -> Learnt:
     adjacency = AdjacencyWeights(**content["adjacency"])
     absent = AbsentWeights(**content["absent"])
     stage = StageWeights(content["stage"]["offset"], tuple(content["stage"]["signs"]))
-    named = ("zoos", "absent_zoos", "stage_zoos")
-    zoos = dict.fromkeys(zoo for name in named for zoo in content["provenance"][name])
+    named = ("zoos", "edge_zoos", "absent_zoos", "stage_zoos")
+    zoos = dict.fromkeys(zoo for name in named for zoo in content["provenance"].get(name, ()))
     return Learnt(content["direction"], adjacency, absent, stage, tuple(zoos))

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.special import expit
 from test_drift import drifting
 
-from lineage.absent import Group, absent_parents, clear_siblings, distances_to_absent, seen_groups
+from lineage.absent import Group, absence, absent_parents, clear_siblings, distances_to_absent, seen_groups
 from lineage.between import CLEAR
 from lineage.family import Layer, LayerKind
 from lineage.learnt import learnt
@@ -100,6 +101,27 @@ def test_of_the_signs_of_a_group_each_has_its_direction() -> None:
     assert 0 < replace(STRONGEST, usual=nan).probability(weights) < 1
 
 
+def test_edges_of_a_group_are_stated_at_what_its_signs_leave_them_and_stay_undecided() -> None:
+    rng = np.random.default_rng(0)
+    parent = rng.normal(size=SIZE)
+    orphans = drifting(rng, parent, [0.1, 0.1, 0.1], 0.0)
+    found = tree(orphans)
+    (group,) = absent_parents(found, 0)
+    told = absence(found, 0, [group])
+    assert set(told) == {pair for edge in found.core for pair in (edge, edge[::-1])}
+    weights = learnt()
+    (seen,) = seen_groups(found, 0)
+    assert set(told.values()) == {float(expit(seen.log_odds(weights.absent) + weights.adjacency.rarity))}
+    assert absence(found, 0, []) == {}
+    parts = [
+        {layer.name: part.reshape(layer.shape) for layer, part in zip(LAYERS, np.split(one, len(LAYERS)), strict=True)}
+        for one in orphans
+    ]
+    (grown,) = heritage(builders.measured(parts, LAYERS), Parameters(decide=0.0, decide_direction=0.0)).trees
+    assert not any(edge.decided for edge in grown.edges)
+    assert all(edge.evidence["adjacency"] <= 1 - edge.evidence["parent absent"] for edge in grown.edges)
+
+
 def folds(rng: np.random.Generator, number: int) -> list[Values]:
     """Models of one initialisation, whose layers have scales of their own, after equally long training."""
     start = np.repeat([0.6, 0.8, 1.0, 1.5, 2.0], SIZE // 5) * rng.normal(size=SIZE)
@@ -124,6 +146,7 @@ def test_folds_are_siblings_by_their_norms_alone_and_get_no_parent(number: int) 
     assert not [edge for edge in grown.edges if edge.child < number and edge.decided]
     between = [edge for edge in grown.edges if edge.child < number]
     assert len(between) == number - 1
+    assert all(edge.evidence["parent absent"] >= 1 - learnt().adjacency.clear for edge in between)
     assert all(edge.evidence["between"] >= CLEAR and edge.evidence["direction"] == 0.5 for edge in between)
     assert {edge.child: edge.parent for edge in grown.edges if edge.child >= number} == {
         number + one: one for one in range(number)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from math import isnan, nan
+from math import isnan, log, nan
 
 import builders
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lineage.adjacency import LARGEST_MARGIN, Signs, core_signs, edge_angles
+from lineage.adjacency import LARGEST_MARGIN, Signs, core_signs, edge_angles, logs_elsewhere
 from lineage.family import Layer, LayerKind
 from lineage.learnt import learnt
 from lineage.skeleton import skeleton
@@ -26,9 +26,13 @@ def squared(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_larger_margins_make_an_edge_likelier_and_steeper_angles_less_likely() -> None:
     weights = learnt().adjacency
     by_margin = [Signs(margin, 0.1, 0.1).probability(weights) for margin in (0.0, 0.1, 1.0, LARGEST_MARGIN)]
-    by_angle = [Signs(0.5, angle, angle).probability(weights) for angle in (0.0, 0.1, 0.5, 1.0)]
+    obtuse = [Signs(0.5, angle, 0.0).probability(weights) for angle in (0.0, 0.1, 0.5, 1.0)]
+    acute = [Signs(0.5, angle, angle).probability(weights) for angle in (0.0, 0.1, 0.5, 1.0)]
+    elsewhere = [Signs(0.5, 0.1, 0.1, log(other)).probability(weights) for other in (0.02, 0.1, 0.5, 1.0)]
     assert all(low < high for low, high in pairwise(by_margin))
-    assert all(low > high for low, high in pairwise(by_angle))
+    assert all(low > high for low, high in pairwise(obtuse))
+    assert all(low >= high - 1e-4 for low, high in pairwise(acute))
+    assert all(low > high for low, high in pairwise(elsewhere))
     assert by_margin[-1] > 0.95
     assert Signs(0.5, 0.3, 0.0).probability(weights) < Signs(0.5, 0.3, 0.3).probability(weights)
     assert Signs(0.0, 0.5, 0.0).probability(weights) < 0.7
@@ -42,6 +46,12 @@ def test_an_edge_without_others_beside_it_is_taken_for_a_usual_one() -> None:
         < alone
         < Signs(LARGEST_MARGIN, 0.0, 0.0).probability(weights)
     )
+
+
+def test_the_others_are_all_edges_but_one_and_those_without_angles_do_not_count() -> None:
+    found = logs_elsewhere(np.array([0.1, 0.3, nan]))
+    np.testing.assert_allclose(found, [log(0.32), log(0.12), (log(0.12) + log(0.32)) / 2])
+    assert np.isnan(logs_elsewhere(np.array([0.1, nan]))[0])
 
 
 def test_angles_are_those_between_an_edge_and_the_others_at_either_end() -> None:

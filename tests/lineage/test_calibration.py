@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.calibration import calibration
+from lineage.calibration import calibration, unavoidable_error
 
 
 def test_statements_that_come_true_as_often_as_they_say_have_no_error() -> None:
@@ -22,6 +22,15 @@ def test_statements_that_come_true_as_often_as_they_say_have_no_error() -> None:
 def test_the_error_is_weighed_by_how_many_statements_a_bin_holds() -> None:
     found = calibration([0.95, 0.95, 0.95, 0.55], [True, True, True, False])
     assert found.error == pytest.approx((3 * 0.05 + 0.55) / 4)
+
+
+def test_few_perfect_statements_scatter_and_many_do_not() -> None:
+    few, many = unavoidable_error([0.8] * 36), unavoidable_error([0.8] * 3600)
+    # The mean of |binomial share - 0.8| is about sqrt(2 / pi) of its standard deviation.
+    assert few == pytest.approx(math.sqrt(2 / math.pi * 0.16 / 36), rel=0.1)
+    assert many == pytest.approx(few / 10, rel=0.1)
+    assert unavoidable_error([1.0, 0.0]) == 0
+    assert math.isnan(unavoidable_error([]))
 
 
 def test_certainty_falls_into_the_last_bin() -> None:

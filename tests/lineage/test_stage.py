@@ -49,6 +49,14 @@ def test_continued_training_is_told_from_a_fine_tune() -> None:
     assert second < 0.1
 
 
+def test_a_head_that_a_vocabulary_has_says_nothing_when_it_is_kept() -> None:
+    rng = np.random.default_rng(2)
+    layers = (*LAYERS[:-1], Layer("lm_head.weight", (50, 30), LayerKind.HEAD))
+    root = {one.name: rng.normal(size=one.shape) for one in layers}
+    child = {name: one + 0.02 * rng.normal(size=one.shape) for name, one in root.items()}
+    assert stage_signs(builders.measured([root, child], layers), [(0, 1)])[0, 3] == 0
+
+
 def test_every_sign_leans_one_way_and_no_edges_have_no_stages() -> None:
     weights = learnt().stage
     assert np.sign(weights.signs).tolist() == [1.0, -1.0, 1.0, 1.0]
