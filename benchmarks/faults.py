@@ -39,6 +39,7 @@ FAULTS: dict[str, Fault] = {
     "embedded-killed": outages.embedded_killed,
     "hub-gone": outages.hub_gone,
     "disk-full": outages.disk_full,
+    "cache-full": outages.cache_full,
     "clock-of-workers": times.workers_clocks,
     "clock-of-database": times.databases_clock,
     "schedulers": times.two_schedulers,

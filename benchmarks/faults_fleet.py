@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -31,7 +32,7 @@ QUICK = {
     "WORKERS_LOST": "6",  # kills that are nobody's fault park nothing
 }
 LIMIT = 600.0  # seconds that anything may take
-_LOOK_EVERY = 0.02  # seconds
+_LOOK_EVERY = 0.05  # seconds
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 _PRELOADED = ["hublineage.cli", "hublineage.cli_worker", "hublineage.job", "benchmarks.faults_rounds"]
@@ -109,6 +110,7 @@ class Fleet:
     exits: Counter[int] = field(default_factory=Counter)
     _members: list[Member] = field(default_factory=list)
     _made: int = 0
+    _asking: psycopg.Connection[Any] | None = None
 
     def start(self) -> None:
         """Start the workers that are missing."""
@@ -149,11 +151,18 @@ class Fleet:
         """Whether nothing waits or is being done; not while the database does not answer."""
         left = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
         try:
-            with psycopg.connect(self.url, autocommit=True, connect_timeout=2) as connection:
-                row = connection.execute(left).fetchone()
+            if self._asking is None:  # to connect costs as much as many questions
+                self._asking = psycopg.connect(self.url, autocommit=True, connect_timeout=2)
+            row = self._asking.execute(left).fetchone()
         except psycopg.OperationalError:
+            self._hang_up()
             return False
         return row is not None and row[0] == 0
+
+    def _hang_up(self) -> None:
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
 
     def kill(self, name: str) -> bool:
         """Kill -9 the worker of a name; whether there is one."""
@@ -165,6 +174,7 @@ class Fleet:
 
     def stop(self) -> None:
         """SIGTERM all, and wait for their ends; none is replaced. Raises RuntimeError where one hangs."""
+        self._hang_up()
         for member in self._members:
             member.send(signal.SIGTERM)
         for member in self._members:
@@ -176,6 +186,7 @@ class Fleet:
 
     def end(self) -> None:
         """Kill all."""
+        self._hang_up()
         for member in self._members:
             member.send(signal.SIGKILL)
         self._members.clear()

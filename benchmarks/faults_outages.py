@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ UNDER_LOAD = places_of(kinds.DESCRIBE, kinds.MEASURE, kinds.INFER)
 """One worker is in the midst of a long task, and others are at work beside it."""
 
 _AWAY = 4.0  # seconds
+_CACHE_DISK = 16  # MiB: the sample's weights do not fit
 _DISK = 400  # MiB: a server needs some 40, and as much again for each 16 of its log
 
 
@@ -90,7 +92,7 @@ def disk_full(bench: Bench) -> Outcome:
     """The disk of the database is full while it is written to, and has room again later."""
     expected = bench.undisturbed
     with (
-        _small_disk(bench.folder / "disk") as disk,
+        _small_disk(bench.folder / "disk", _DISK) as disk,
         server(disk / "data") as (url, data),
         bench.round("the database's disk full, then with room again", url=url) as one,
     ):
@@ -112,6 +114,36 @@ def disk_full(bench: Bench) -> Outcome:
                 timer.join()
 
 
+def cache_full(bench: Bench, places: Sequence[Place] = UNDER_LOAD) -> Outcome:
+    """The disk of the workers' cache of weights is full when they begin to measure, has room later, and is full again.
+
+    It must have kept something, and have said that it could not keep the rest.
+    """
+    expected = bench.undisturbed
+    name = "the disk of the workers' cache full, then with room again"
+    with (
+        _small_disk(bench.folder / "cache-disk", _CACHE_DISK) as disk,
+        bench.round(name, HUBLINEAGE_CACHE=str(disk / "cache")) as one,
+    ):
+        ballast = disk / "ballast"
+        filled = 0
+
+        def turn(_worker: str) -> bool:
+            nonlocal filled
+            if ballast.exists():
+                ballast.unlink()
+            else:
+                fill_up(ballast)
+                filled += 1
+            return False
+
+        outcome = one.struck(places, expected, turn, lambda: f"a tmpfs of {_CACHE_DISK} MiB, filled {filled} times")
+        kept = any((disk / "cache").rglob("*.chunks*"))
+        said = "No space left on device" in one.fleet.words()
+        missed = [*([] if kept else ["the cache kept nothing"]), *([] if said else ["the cache never was full"])]
+        return replace(outcome, missed=[*outcome.missed, *missed])
+
+
 def fill_up(ballast: Path) -> None:
     """Write a file until nothing more fits."""
     with suppress(OSError), ballast.open("wb", buffering=0) as file:
@@ -128,10 +160,10 @@ def _make_room(ballast: Path, data: Path) -> None:
 
 
 @contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    """A small file system of its own. Raises PermissionError where this process must not mount one."""
+def _small_disk(folder: Path, mib: int) -> Iterator[Path]:
+    """A file system of so many MiB of its own. Raises PermissionError where this process must not mount one."""
     folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:  # noqa: S603, PLW1510  # its code is asked
         raise PermissionError("a small disk cannot be mounted here: run this fault as root")
     folder.chmod(0o755)

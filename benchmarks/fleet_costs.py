@@ -47,6 +47,8 @@ class Costs:
     infer_processor: float  # seconds per member of a sparse family
     compare_processor: float  # seconds per model
     compare_database: float
+    address_processor: float  # seconds per look into the table of addresses, or address put there
+    address_database: float
     job_processor: float  # seconds per job of the queue
     job_database: float
 

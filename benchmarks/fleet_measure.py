@@ -7,7 +7,6 @@ says (docs/scale.md).
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
 import time
@@ -15,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import numpy as np
-import procrastinate
 import psutil
 import torch
 from safetensors.torch import save_file
@@ -30,13 +29,18 @@ from benchmarks.fleet_costs import Cost, Costs
 from benchmarks.growth import layer_seconds
 from benchmarks.recovery import commit
 from benchmarks.streaming import served
+from crawler.addresses import Address
 from crawler.folder import FolderSource
 from crawler.hub import HubSource
 from crawler.pipeline import Options, crawl
+from crawler.shared_addresses import SharedAddresses
 from crawler.source import Query
 from db.engine import transaction
 from hublineage import job
 from hublineage.database import database
+from hublineage.jobs import app, kinds, queue
+from hublineage.jobs.worker import Assignment, Worker
+from hublineage.jobs.workplace import Workplace
 from hublineage.progress import Reporter
 from hublineage.settings import Settings
 from lineage.candidates import Estimated, Spanning, nearest
@@ -58,6 +62,7 @@ _MEMBERS, _LAYERS = 256, 20
 _SIDE, _MODELS = 1_024, (4, 8, 16, 32)
 _CANDIDATES, _NEW = 10_000, 256
 _SPARSE = 10_000
+_FILES = 500
 _JOBS = 300
 
 
@@ -74,7 +79,7 @@ class Spent:
 def calibrated() -> dict[str, Cost]:
     """Every figure of `Costs`, measured now; about a minute on an idle core."""
     torch.set_num_threads(1)
-    found = {**_crawled(), **_stored(), **_computed(), **_inferred(), **_queued()}
+    found = {**_crawled(), **_stored(), **_computed(), **_inferred(), **_shared(), **_queued()}
     assert found.keys() == Costs.__dataclass_fields__.keys()
     origin = "python -m benchmarks.fleet --measure", machine(), commit(), time.strftime("%Y-%m-%d")
     return {name: Cost(float(f"{value:.4g}"), unit, *origin) for name, (value, unit) in found.items()}
@@ -188,24 +193,31 @@ def _inferred() -> dict[str, tuple[float, str]]:
     }
 
 
-def _queued() -> dict[str, tuple[float, str]]:
-    """Jobs that do nothing, deferred and run one by one."""
+def _shared() -> dict[str, tuple[float, str]]:
+    """Addresses of files, each asked for and told by one worker and looked up by another."""
     with own_server() as (engine, data):
-        address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=address))
-
-        @app.task(queue="measure")
-        def nothing(number: int) -> None:  # noqa: ARG001  # as jobs have arguments
-            return
-
-        async def run() -> None:
-            async with app.open_async():
-                for number in range(_JOBS):
-                    await nothing.defer_async(number=number)
-                await app.run_worker_async(wait=False, install_signal_handlers=False)
-
+        one, other = (SharedAddresses(engine, "https://hub", "me") for _ in range(2))
         with _measured(engine, data) as spent:
-            asyncio.run(run())
+            for number in range(_FILES):
+                file = ("org/model", "0" * 40, f"model-{number:05}.safetensors")
+                assert one.known(file, None) is None
+                one.tell(file, Address(f"https://cdn/{number}?signature=" + "0" * 1_000, number))
+                assert other.known(file, None) is not None
+    looks = 2 * _FILES
+    return {
+        "address_processor": (spent.own / looks, f"s per look, or address that is told; {looks:,} looks"),
+        "address_database": (spent.server / looks, f"s per look, or address that is told; {looks:,} looks"),
+    }
+
+
+def _queued() -> dict[str, tuple[float, str]]:
+    """Jobs that do nothing, run one by one by our own worker."""
+    with own_server() as (engine, data), patch.dict(app.TASKS, {kinds.COMPARE: lambda _work, **_args: None}):
+        with transaction(engine) as session:
+            queue.defer(session, [kinds.compare(f"file:///{number}") for number in range(_JOBS)])
+        url = engine.url.render_as_string(hide_password=False)
+        with _measured(engine, data) as spent:
+            Worker(Workplace(engine, Settings()), url, Assignment(kinds.QUEUES, "empty")).run()
     return {
         "job_processor": (spent.own / _JOBS, f"s per job; {_JOBS} that do nothing"),
         "job_database": (spent.server / _JOBS, f"s per job; {_JOBS} that do nothing"),

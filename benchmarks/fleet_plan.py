@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.fleet_simulation import Fleet, Task
 from crawler.addresses import REMEMBERED, TYPICAL
 from crawler.safetensors_header import FIRST_READ
+from db.addresses import KEPT_SECONDS
 from hublineage.settings import QueueSettings, parse_size
 from lineage.measure_options import Options
 from lineage.sketch import BUCKETS
@@ -60,7 +61,7 @@ class Hub:
     neighbours: float = 16.0  # older models read for a new one: 16 where no two new ones share any
     parts: float = 1.0  # of a model's bytes that are read: less where fixed ranges of each tensor stand for it
     reads: float = 1.0  # of a new model for its sketches, before it is measured: 0 where those are kept
-    address: float = 3_600.0  # seconds that a signed address is good for
+    address: float = KEPT_SECONDS  # that a signed address is used; it is good for an hour
     round_trip: float = 0.15  # seconds of a request
     described_at_once: int = 4  # repositories
     per_job: int = _QUEUE.describe  # repositories of a describe job
@@ -157,9 +158,8 @@ class _Plan:
         for number in range(families):
             yield self.batch(0, large * (number + 1) // families - large * number // families)
         for count in groups:
-            work = self._work(count, (hub.few + 1) / 2, count * hub.layers / hub.few)
-            resolvers = self._resolves(count, hub.few, self.fleet.workers)
-            yield replace(work, resolvers=resolvers, then=self._one_less)
+            work = self._work(count, (hub.few + 1) / 2, count * hub.layers / hub.few, together=hub.few)
+            yield replace(work, then=self._one_less)
 
     def batch(self, done: int, members: int) -> Task:
         """The task that opens the next batches of a large family, of which `done` members are measured."""
@@ -186,8 +186,10 @@ class _Plan:
     def _blocks(self, done: int, members: int, new: int, near: float, batches: int) -> Iterator[Task]:
         """The tasks of batches that were opened: all their layers, in as many parts as workers can use."""
         hub = self.hub
-        whole = self._work(new, (min(hub.batch, new) + 1) / 2 + near, batches * hub.layers, batches * near / new)
-        resolvers = self._resolves(new + batches * near, min(new, hub.batch) + near, self.fleet.workers)
+        together = min(new, hub.batch) + near
+        pairs = (min(hub.batch, new) + 1) / 2 + near
+        whole = self._work(new, pairs, batches * hub.layers, batches * near / new, together=together)
+        resolvers = whole.resolvers
         lumps = max(1, self.large // hub.family) * math.ceil(members / new)
         count = min(hub.layers, max(2, math.ceil(_BLOCKS / lumps)))
         open_blocks = [count]
@@ -207,36 +209,51 @@ class _Plan:
                 then=then,
             )  # fmt: skip
 
-    def _work(self, new: int, pairs: float, layers: float, near: float = 0.0) -> Task:
-        """What measuring `new` models costs: `pairs` and `near` older models read for each, `layers` rows in all."""
+    def _work(self, new: int, pairs: float, layers: float, near: float = 0.0, *, together: float) -> Task:
+        """What measuring `new` models costs: `pairs` and `near` older models read for each, `layers` rows in all.
+
+        `together`: models of a batch, older ones too.
+        """
         hub, costs = self.hub, self.costs
         read = new * (1 + near) * hub.model * hub.parts
         numbers = hub.model * hub.parts / hub.width
         stored = new * (pairs * hub.layers * costs.pair_bytes + _SKETCH)
         jobs = max(1.0, read / hub.block)
+        models = new * (1 + near)
+        looks = self._looks(models, together)
         return Task(
-            "measure", "measure", bytes=read,
+            "measure", "measure", resolvers=self._resolves(models, together, self.fleet.workers), bytes=read,
             processor=read / hub.width * costs.number_processor + new * pairs * numbers * costs.pair_processor
-            + layers * costs.layer_processor + jobs * costs.job_processor,
-            database=stored * costs.measure_database + jobs * costs.job_database,
+            + layers * costs.layer_processor + jobs * costs.job_processor + looks * costs.address_processor,
+            database=stored * costs.measure_database + jobs * costs.job_database + looks * costs.address_database,
         )  # fmt: skip
 
     def _resolves(self, models: float, together: float, workers: int) -> int:
-        """Requests for the signed addresses of so many models, `together` of them in each batch.
+        """Requests for the signed addresses of so many models, `together` of them read at a time by so many workers.
 
-        Every worker asks for itself, once for each file that its blocks touch, and again where an address ends or where
-        it is forgotten since more files are read in turn than a worker remembers: for every block at the worst.
+        Workers share them: each file is asked for once, and again when its address ends before the batch does. Files
+        are read one after another, layer by layer, so that of a model one address is in use at a time.
         """
         hub = self.hub
         read = together * hub.model * hub.parts
-        blocks = min(hub.layers, math.ceil(read / hub.block))
-        ended = read / self.fleet.link / hub.address
-        each = (
-            max(hub.shards, min(workers, blocks)) + ended
-            if together * hub.shards <= REMEMBERED // TYPICAL
-            else math.inf
-        )
-        return math.ceil(models * min(each, max(hub.shards, blocks)))
+        ended = read / (self.fleet.link * workers) / hub.address
+        return math.ceil(models * min(hub.shards + ended, max(hub.shards, self._cut(read))))
+
+    def _looks(self, models: float, together: float) -> float:
+        """Looks into the table of addresses: by every worker, for each file that its blocks touch.
+
+        Again where an address ends, or where it is forgotten since more files are read in turn than a worker remembers:
+        for every block at the worst.
+        """
+        hub, workers = self.hub, self.fleet.workers
+        read = together * hub.model * hub.parts
+        fits = together * hub.shards <= REMEMBERED // TYPICAL
+        each = max(hub.shards, min(workers, self._cut(read))) + read / self.fleet.link / hub.address
+        return models * min(each if fits else math.inf, max(hub.shards, self._cut(read)))
+
+    def _cut(self, read: float) -> int:
+        """Blocks of a batch that reads so many bytes."""
+        return min(self.hub.layers, math.ceil(read / self.hub.block))
 
     def _one_less(self) -> Iterator[Task]:
         self.left -= 1

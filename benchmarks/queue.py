@@ -3,10 +3,12 @@
     python -m benchmarks.queue [--workers 4] [--repeat 3] [--repositories 1000] [--write]
 
 First the demo's families (benchmarks/sample_hub, served by a loopback Hub in a process of its own): the main job
-directly, then by so many workers through the queue, in turns, each on a new embedded PostgreSQL. Overhead is time in
-the queue's machinery by time in the bodies of the tasks (`benchmarks.queue_worker` says what counts as which); waits
-that collect more work (queue.settle_after, infer_after, compare_after) are zero, as they are no work. Then so many
-repositories of 291 tensors: the time from the first description's beginning to the last one's end.
+directly, then through the queue by so many workers that stand ready, in turns, each on a new embedded PostgreSQL.
+Overhead is time in the queue's machinery by time in the bodies of the tasks (`benchmarks.queue_worker` says what counts
+as which), by the clock and by the processor; waits that collect more work (queue.settle_after, infer_after,
+compare_after) are zero, as they are no work. The processor's figure is less disturbed by what else the machine does: it
+holds whatever the workers do outside of bodies, idle ones too, and what PostgreSQL does more than for the same job done
+directly. Then so many repositories of 291 tensors: the time from the first description's beginning to the last's end.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import psutil
 from sqlalchemy import Engine, text
 
 from benchmarks.families import machine, spread
@@ -38,6 +42,7 @@ SAMPLE = Path(__file__).with_name("sample_hub")
 PAGE, NAME = Path("docs/jobs.md"), "queue"
 MOST_OVERHEAD = 0.02  # of the work
 LEAST_RATE = 500  # repositories described in a minute
+_LOOK_EVERY = 0.5  # seconds
 _AT_ONCE = {"SETTLE_AFTER": "0", "INFER_AFTER": "0", "COMPARE_AFTER": "0"}
 
 
@@ -51,11 +56,16 @@ class Round:
     jobs: int = 0
     bodies: float = 0.0  # seconds, of all workers
     machinery: float = 0.0
+    busy: float = 0.0  # processor seconds in the bodies of tasks, of all workers
 
     @property
     def overhead(self) -> float:
-        """Of the work."""
+        """Of the work, by the clock."""
         return self.machinery / self.bodies
+
+    def overhead_by_processor(self, direct: Round) -> float:
+        """Of the work done directly: what is not in bodies, and what PostgreSQL does more than for that."""
+        return (self.processor - self.busy + self.server - direct.server) / (direct.processor + direct.server)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,17 +98,22 @@ def straight(url: str) -> Round:
 
 
 def through_queue(url: str, workers: int) -> Round:
-    """The main job by workers, from the first job's beginning to the last one's end."""
+    """The main job by workers that stand ready, from its being queued to its last job's end."""
     with own_server() as (engine, data), tempfile.TemporaryDirectory() as scratch:
+        outs, processes = _started(engine, [["--stand"] for _ in range(workers)], Path(scratch))
+        _wait(engine, "SELECT count(*) FROM procrastinate_workers", workers)
+        before, spent = server_seconds(data), _processor(processes)
         _enqueue(engine, url)
-        before = server_seconds(data)
-        found = _run(engine, [[] for _ in range(workers)], Path(scratch))
-        server = server_seconds(data) - before
+        _wait(engine, "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')", 0)
+        server, processor = server_seconds(data) - before, _processor(processes) - spent
+        for process in processes:
+            process.terminate()
+        found = _ended(outs, processes)
         wall, unfinished = _elapsed(engine, list(kinds.PLACES))
-        assert not unfinished, f"{unfinished} jobs are left or failed"
+        assert not unfinished, f"{unfinished} jobs failed"
     bodies, machinery = sum(one.tasks - one.inside for one in found), sum(one.machinery for one in found)
-    processor, jobs = sum(one.processor for one in found), sum(one.jobs for one in found)
-    return Round(wall, processor, server, jobs, bodies, machinery)
+    jobs = sum(one.jobs for one in found)
+    return Round(wall, processor, server, jobs, bodies, machinery, sum(one.busy for one in found))
 
 
 def describe(repositories: int, workers: int) -> float:
@@ -108,7 +123,7 @@ def describe(repositories: int, workers: int) -> float:
         write_repositories(folder, repositories)
         with served(folder) as url:
             _enqueue(engine, url)
-            _run(engine, [[] for _ in range(workers)], Path(scratch), crawl_only=True)
+            _run(engine, [["--queues", "crawl"] for _ in range(workers)], Path(scratch))
         wall, _ = _elapsed(engine, [kinds.DESCRIBE])
         with engine.connect() as connection:
             done = connection.scalar(text("SELECT count(*) FROM repositories WHERE current_revision_id IS NOT NULL"))
@@ -134,10 +149,14 @@ def document(rounds: Sequence[tuple[Round, Round]], rate: float, repositories: i
             row("processor, PostgreSQL", [one.server for one in direct], [one.server for one in queued]),
             row("in the bodies of tasks", [], [one.bodies for one in queued]),
             row("in the queue's machinery", [], [one.machinery for one in queued], form=".2f"),
+            row("processor, in the bodies of tasks", [], [one.busy for one in queued]),
+            row("processor, in all else", [], [one.processor - one.busy for one in queued], form=".2f"),
             row("jobs", [], [float(one.jobs) for one in queued], form=".0f"),
             "",
-            f"Overhead: {median(one.overhead for one in queued):.1%} of the work (target: below {MOST_OVERHEAD:.0%}), "
-            f"{1000 * median(one.machinery / one.jobs for one in queued):.0f} ms for a job.",
+            f"Overhead: {median(one.overhead for one in queued):.1%} of the work by the clock, "
+            f"{median(two.overhead_by_processor(one) for one, two in rounds):.1%} by the processor "
+            f"(target: below {MOST_OVERHEAD:.0%}); {1000 * median(one.machinery / one.jobs for one in queued):.0f} ms"
+            " for a job.",
             f"Described through the queue: {rate:,.0f} repositories a minute, of {repositories:,}, by {workers} workers"
             f" (target: {LEAST_RATE} or more).",
         ]
@@ -149,22 +168,46 @@ def _enqueue(engine: Engine, url: str) -> None:
         queue.defer(session, [kinds.crawl(url, Query(), increment=False)])
 
 
-def _run(engine: Engine, commands: Sequence[Sequence[str]], scratch: Path, *, crawl_only: bool = False) -> list[Spent]:
+def _run(engine: Engine, commands: Sequence[Sequence[str]], scratch: Path) -> list[Spent]:
     """Run so many processes at once, to their ends; what each spent."""
+    return _ended(*_started(engine, commands, scratch))
+
+
+def _started(
+    engine: Engine, commands: Sequence[Sequence[str]], scratch: Path
+) -> tuple[list[Path], list[subprocess.Popen[bytes]]]:
+    """So many processes, and the files into which they write what they spent."""
     limits = {f"HUBLINEAGE_QUEUE__{name}": value for name, value in _AT_ONCE.items()}
     address = engine.url.render_as_string(hide_password=False)
     environment = {**os.environ, **limits, "DATABASE_URL": address}
     program = [sys.executable, "-m", "benchmarks.queue_worker"]
     outs = [scratch / f"{number}.json" for number in range(len(commands))]
-    more = ["--queues", "crawl"] if crawl_only else []
-    processes = [
-        subprocess.Popen([*program, str(out), *command, *more], env=environment)  # noqa: S603  # our own program
+    return outs, [
+        subprocess.Popen([*program, str(out), *command], env=environment)  # noqa: S603  # our own program
         for out, command in zip(outs, commands, strict=True)
     ]
+
+
+def _ended(outs: Sequence[Path], processes: Sequence[subprocess.Popen[bytes]]) -> list[Spent]:
     codes = [process.wait() for process in processes]
     assert not any(codes), f"workers ended with {codes}"
     names = Spent.__dataclass_fields__.keys() - {"begun"}
     return [Spent(**{key: value for key, value in json.loads(out.read_text()).items() if key in names}) for out in outs]
+
+
+def _wait(engine: Engine, query: str, wanted: int) -> None:
+    """Until a query counts so many."""
+    while True:
+        with engine.connect() as connection:
+            if connection.scalar(text(query)) == wanted:
+                return
+        time.sleep(_LOOK_EVERY)
+
+
+def _processor(processes: Sequence[subprocess.Popen[bytes]]) -> float:
+    """Processor seconds of processes."""
+    times = [psutil.Process(process.pid).cpu_times() for process in processes]
+    return sum(float(one.user + one.system) for one in times)
 
 
 def _elapsed(engine: Engine, tasks: Sequence[str]) -> tuple[float, int]:

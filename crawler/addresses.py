@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from crawler.retry import TryAgain
 from db.errors import Failure
@@ -43,22 +44,38 @@ class AddressExpiredError(Exception):
     """The signed address opens nothing any more."""
 
 
+class Shared(Protocol):
+    """What other processes were told."""
+
+    def known(self, file: File, refused: Address | None) -> Address | None:
+        """An address that is not `refused`; None: this process is to ask, and to `tell` or to `forget`."""
+
+    def tell(self, file: File, address: Address) -> None:
+        """Let others have an address."""
+
+    def forget(self, file: File, address: Address | None) -> None:
+        """Do not give this address to others; None: none was to be had."""
+
+
 class Addresses:
     """Addresses of the files used last, `limit` bytes of them, for many threads at once.
 
-    `resolve` asks the Hub for one.
+    `resolve` asks the Hub for one that none of those has who share theirs.
     """
 
-    def __init__(self, resolve: Callable[[File], Address], limit: int = REMEMBERED) -> None:
+    def __init__(
+        self, resolve: Callable[[File], Address], limit: int = REMEMBERED, shared: Shared | None = None
+    ) -> None:
         self._resolve = resolve
+        self._shared = shared
         self._limit = limit
         self._held = 0  # bytes
         self._known: OrderedDict[File, Address] = OrderedDict()
-        self._asked: dict[File, Future[Address]] = {}  # being asked for now
+        self._asked: dict[File, Future[tuple[Address, bool]]] = {}  # being asked for now
         self._lock = threading.Lock()
 
     def get(self, file: File, refused: Address | None = None) -> tuple[Address, bool]:
-        """The file's address, and whether it was asked for since this call began.
+        """The file's address, and whether the Hub was asked for it since this call began.
 
         `refused` is one that the storage does not accept any more: it is not given again, so of several threads that
         met it one asks for another and the others get the same. Raises what `resolve` raises, to all who wait for it.
@@ -72,9 +89,9 @@ class Addresses:
             if asked is None:
                 own = self._asked[file] = Future()
         if asked is None:
-            return self._ask(file, own), True
+            return self._ask(file, own, refused)
         try:
-            return asked.result(), True
+            return asked.result()
         except Failure as failure:
             raise copy.copy(failure) from failure  # whoever gets it may write into it, such as the tensor's name
 
@@ -89,10 +106,12 @@ class Addresses:
         with self._lock:
             if self._known.get(file) is address:
                 self._drop(file)
+        if self._shared is not None:
+            self._shared.forget(file, address)
 
-    def _ask(self, file: File, asked: Future[Address]) -> Address:
+    def _ask(self, file: File, asked: Future[tuple[Address, bool]], refused: Address | None) -> tuple[Address, bool]:
         try:
-            found = self._resolve(file)
+            found, fresh = self._found(file, refused)
         except BaseException as error:
             with self._lock:
                 del self._asked[file]
@@ -108,8 +127,24 @@ class Addresses:
             self._held += found.nbytes
             while self._held > self._limit:
                 self._drop(next(iter(self._known)))
-        asked.set_result(found)
-        return found
+        asked.set_result((found, fresh))
+        return found, fresh
+
+    def _found(self, file: File, refused: Address | None) -> tuple[Address, bool]:
+        """An address that others share, or one that the Hub is asked for."""
+        shared = self._shared
+        known = None if shared is None else shared.known(file, refused)
+        if known is not None:
+            return known, False
+        try:
+            found = self._resolve(file)
+        except BaseException:
+            if shared is not None:
+                shared.forget(file, None)
+            raise
+        if shared is not None:
+            shared.tell(file, found)
+        return found, True
 
     def _drop(self, file: File) -> None:
         known = self._known.pop(file, None)

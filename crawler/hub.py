@@ -33,6 +33,7 @@ from crawler.observed import Observe, unobserved
 from crawler.plain import plain
 from crawler.ranges import RangeReader
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
+from crawler.shared_addresses import SharedAddresses
 from crawler.small import too_large
 from crawler.source import ByParts, Details, Listed, Page, Query, RemoteFile, Wanted
 from crawler.weights import likely_weights
@@ -52,7 +53,7 @@ class HubSource(ByParts):
     """A Hub at `endpoint`, satisfying crawler.source.Source, for many threads. Close it, or use it in a `with`.
 
     `token` None: that of `token_for`, and none where there is none. `budget` None: as many requests as it takes.
-    `observe` is told what each request came to.
+    `observe` is told what each request came to. `shared`: where addresses of files are that other workers were told.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class HubSource(ByParts):
         policy: Policy | None = None,
         timeout: httpx2.Timeout = TIMEOUT,
         observe: Observe = unobserved,
+        shared: SharedAddresses | None = None,
     ) -> None:
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._token: str | bool = token or token_for(self._endpoint) or False
@@ -75,7 +77,9 @@ class HubSource(ByParts):
         self._api = HfApi(self._endpoint, token=self._token, library_name=NAME, library_version=VERSION)
         self._client = open_client(self._endpoint, budget, timeout=timeout, observe=observe)
         self._release = use_for_huggingface_hub(self._endpoint, budget, timeout=timeout, observe=observe)
-        self._ranges = RangeReader(self._client, self._resolve, self._policy, settle=self._settled)
+        if shared is not None:
+            shared.headers = self._headers_to
+        self._ranges = RangeReader(self._client, self._resolve, self._policy, settle=self._settled, shared=shared)
         self._listing = HubListing(self._endpoint, self._get, self._confirmed, page_size)
 
     @property
@@ -280,10 +284,13 @@ class HubSource(ByParts):
             ),
             path,
         )
+        return Address(metadata.location, metadata.size, self._headers_to(metadata.location))
+
+    def _headers_to(self, address: str) -> dict[str, str]:
         headers = self._headers()
-        if not metadata.location.startswith(f"{self._endpoint}/"):
+        if not address.startswith(f"{self._endpoint}/"):
             headers.pop("authorization", None)
-        return Address(metadata.location, metadata.size, headers)
+        return headers
 
     def _download(self, file: File, limit: int) -> bytes:
         name, _, path = file

@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-from crawler.addresses import Address, Addresses, AddressExpiredError, File
+from crawler.addresses import Address, Addresses, AddressExpiredError, File, Shared
 from crawler.coalesce import Request, Span, coalesce
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
 from crawler.source import ByParts, Wanted
@@ -54,9 +54,10 @@ class RangeReader(ByParts):
         settle: Callable[[TryAgain], Failure] = lambda error: error,
         in_flight: int = IN_FLIGHT,
         clock: Callable[[], float] = time.monotonic,
+        shared: Shared | None = None,
     ) -> None:
         self._client = client
-        self._addresses = Addresses(resolve)
+        self._addresses = Addresses(resolve, shared=shared)
         self._policy = policy
         self._settle = settle
         self._clock = clock

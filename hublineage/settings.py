@@ -5,6 +5,7 @@ docs/settings.md shows the file with every key. `hublineage config` prints what 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from crawler.folder import FolderSource
 from crawler.source import Query
 from db.embedded import default_data_dir
 from db.errors import UsageError
-from hublineage.settings_file import chosen_file, read_file
+from hublineage.settings_file import PREFIX, check_environment, chosen_file, read_file
 
 HUB = "https://huggingface.co"
 
@@ -81,7 +82,7 @@ class QueueSettings(_Section):
     """How work is cut into jobs, and how patient the queue is. Seconds where nothing else is said."""
 
     slice: float = Field(default=60.0, gt=0)  # after which a crawl gives its place to others
-    describe: int = Field(default=40, ge=1)  # repositories of one job
+    describe: int = Field(default=100, ge=1)  # repositories of one job
     block: str = "2GiB"  # of weights, of all members together, that one job measures
     settle_after: float = Field(default=5.0, ge=0)  # once repositories are described
     patience: float = Field(default=600.0, ge=0)  # how long settling waits for the rest of a crawl
@@ -132,7 +133,7 @@ class Settings(BaseSettings):
     """Read from the file and the environment when it is made; options of the command line are laid over both."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HUBLINEAGE_", env_nested_delimiter="__", extra="ignore", populate_by_name=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore", populate_by_name=True
     )
 
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
@@ -172,6 +173,7 @@ class Settings(BaseSettings):
 
 def read_settings(**said: Any) -> Settings:
     """The settings with what the command line says laid over them. Raises UsageError, which names what is wrong."""
+    check_environment(os.environ, Settings)
     try:
         return Settings(**said)
     except SettingsError as error:  # what should be JSON is none

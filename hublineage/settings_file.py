@@ -1,10 +1,10 @@
-"""The settings file: where it is, and that it holds nothing that nobody reads."""
+"""The settings file: where it is, and that neither it nor the environment holds anything that nobody reads."""
 
 from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,7 +15,9 @@ from db.errors import UsageError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+PREFIX = "HUBLINEAGE_"
 VARIABLE = "HUBLINEAGE_CONFIG"
+OTHERS = (VARIABLE,)  # variables that are read and are no settings
 _NEAR = 60.0  # per cent of likeness from which on a key is suggested
 
 
@@ -53,11 +55,37 @@ def read_file(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
     for place, key, known in _unknown(found, model, ""):
-        from rapidfuzz import process  # noqa: PLC0415  # only where an error asks for it
+        raise UsageError(f"{path}: nobody reads {place}{key!r}; {_hint(key, known, repr)}")
+    return found
 
-        close = process.extractOne(key, known, score_cutoff=_NEAR)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
-        raise UsageError(f"{path}: nobody reads {place}{key!r}; {hint}")
+
+def check_environment(environment: Mapping[str, str], model: type[BaseModel]) -> None:
+    """Raises UsageError for a variable of our prefix that is no setting; case does not count, as for all of them."""
+    names = _variables(model, PREFIX)
+    aliased = [field for field in model.model_fields.values() if field.validation_alias]
+    for name in environment:
+        if name.upper().startswith(PREFIX) and name.upper() not in names and name.upper() not in OTHERS:
+            known = [*names, *OTHERS, *(str(field.validation_alias) for field in aliased)]
+            raise UsageError(f"{name}: nobody reads this variable; {_hint(name.upper(), known, str)}")
+
+
+def _hint(key: str, known: Sequence[str], shown: Callable[[str], str]) -> str:
+    from rapidfuzz import process  # noqa: PLC0415  # only where an error asks for it
+
+    close = process.extractOne(key, known, score_cutoff=_NEAR)
+    return f"did you mean {shown(close[0])}?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def _variables(model: type[BaseModel], prefix: str) -> list[str]:
+    """The variables that a model reads, its tables' as well: HUBLINEAGE_QUEUE as JSON, HUBLINEAGE_QUEUE__TRIES."""
+    found = []
+    for key, field in model.model_fields.items():
+        name = f"{prefix}{key.upper()}"
+        section = _section(field.annotation)
+        is_list = section is not field.annotation  # of tables: HUBLINEAGE_FOLLOW is JSON
+        found += [] if field.validation_alias else [name]
+        if section is not None and not is_list:
+            found += _variables(section, f"{name}__")
     return found
 
 

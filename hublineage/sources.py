@@ -10,13 +10,17 @@ from crawler.budget import shared_budget
 from crawler.cache import CachedSource
 from crawler.folder import FolderSource
 from crawler.hub import HubSource, token_for
+from crawler.ledger import account_of
 from crawler.observed import unobserved
+from crawler.shared_addresses import SharedAddresses
 from db import catalogue
 from db.engine import transaction
 from db.errors import UsageError
 from hublineage.settings import parse_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
     from crawler.budget import OnWait
@@ -36,11 +40,13 @@ def open_source(
     on_wait: OnWait | None = None,
     policy: Policy | None = None,
     observe: Observe = unobserved,
+    shares: Callable[[], bool] | None = None,
 ) -> Source:
     """The source of a name, as the catalogue stores it: a Hub's address or a folder's file: address.
 
-    Workers on one database share the Hub's quota; `on_wait` is told of waits for it, and may raise, in place of the
-    report; `observe` of each request that leaves. Raises UsageError for other names.
+    Workers on one database share the Hub's quota, and addresses of files, which it is asked for, while `shares` says
+    so; `on_wait` is told of waits for it, and may raise, in place of the report; `observe` of each request that leaves.
+    Raises UsageError for other names.
     """
     parts = urlsplit(name)
     if parts.scheme == "file":
@@ -53,7 +59,8 @@ def open_source(
 
     token = token_for(name)
     budget = shared_budget(engine, name, token, share=settings.quota_share, on_wait=on_wait or waiting)
-    hub = HubSource(name, token, budget=budget, policy=policy, observe=observe)
+    shared = None if shares is None else SharedAddresses(engine, name, account_of(token), using=shares)
+    hub = HubSource(name, token, budget=budget, policy=policy, observe=observe, shared=shared)
     if settings.cache is None:
         return hub
     try:

@@ -5,7 +5,7 @@
        │            │              └── failures
        │            └── repository_changes
        ├── crawls ── crawl_pages
-       └── watermarks, aliases                  quotas (of a Hub's token, shared by all workers)
+       └── watermarks, aliases                  quotas, addresses (of a Hub's token, shared by all workers)
     sources ── families ── family_layers ── layer_measures ── measure_batches
                     └── runs ── clusters ── cluster_members, edges, duplicates        verdicts, licences (one per
                                                                                      revision), licence_findings
@@ -19,7 +19,7 @@ members), where a row per number would not scale; everywhere else by foreign key
 from __future__ import annotations
 
 from db.models.base import Base
-from db.models.crawls import Crawl, CrawlPage, Quota, SourceRow, Watermark
+from db.models.crawls import Crawl, CrawlPage, FileAddress, Quota, SourceRow, Watermark
 from db.models.declared import PROBLEMS, RELATIONS, RESOLUTIONS, DeclaredParent, DeclaredProblem, FailureRow
 from db.models.inference import VERDICTS, AbsentParent, Cluster, ClusterMember, Duplicate, Edge, Run, Verdict
 from db.models.jobs import JobRecord
@@ -61,6 +61,7 @@ __all__ = [
     "Family",
     "FamilyLayer",
     "File",
+    "FileAddress",
     "JobRecord",
     "LayerMeasures",
     "Layout",

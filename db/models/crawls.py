@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Identity, Index, false, func, text
+from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, false, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -88,3 +88,22 @@ class Quota(Base):
     resets_at: Mapped[datetime]
     blocked_until: Mapped[datetime | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class FileAddress(Base):
+    """Where a file's bytes are to be had for a while, for all workers of an account; without `url`: being asked for."""
+
+    __tablename__ = "addresses"
+    __table_args__ = (
+        CheckConstraint("(url IS NULL) = (found_at IS NULL)", name="found"),
+        {"prefixes": ["UNLOGGED"]},
+    )
+    endpoint: Mapped[str] = mapped_column(primary_key=True)
+    account: Mapped[str] = mapped_column(primary_key=True)  # "anonymous" or a digest of the token, never the token
+    repository: Mapped[str] = mapped_column(primary_key=True)
+    sha: Mapped[str] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(primary_key=True)
+    url: Mapped[str | None]  # signed
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    asked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    found_at: Mapped[datetime | None]

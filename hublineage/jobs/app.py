@@ -1,30 +1,26 @@
-"""The queue as its library runs it: the tasks, and how jobs are fetched, tried again and ended."""
+"""The queue as its library runs it: the tasks, and how one try of a job is made."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, LiteralString
+from typing import Any
 
 import procrastinate
 from procrastinate import exceptions
-from procrastinate.connector import BaseConnector
 from procrastinate.job_context import AbortReason, JobContext
-from procrastinate.jobs import Job, Status
-from procrastinate.manager import JobManager
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import schema
 from db.engine import transaction
-from db.errors import HublineageError, UsageError
+from db.errors import HublineageError
 from hublineage import logs
 from hublineage.jobs import crawling, inferring, kinds, measuring, queue
+from hublineage.jobs.manager import Known, Manager, outdated, pool
 from hublineage.jobs.retries import AgainError, AsDecided, GivenBack, RateLimited, judge, reason
 from hublineage.jobs.workplace import Work, Workplace
 from hublineage.metrics import Outcome
@@ -48,112 +44,16 @@ _CONNECTIONS = 2  # of the library's own; listening takes one more
 _PATIENCE = 5.0  # seconds for a connection; for a database that is gone the worker itself waits
 
 
-# A tick far ahead was noted by a clock that has been set back since, and says nothing.
-_IS_OVER: LiteralString = """
-    SELECT EXISTS (
-        SELECT FROM procrastinate_periodic_defers
-        WHERE task_name = %(task)s AND periodic_id = %(periodic_id)s AND defer_timestamp >= %(tick)s
-          AND defer_timestamp <= extract(epoch FROM clock_timestamp()) + 60
-    ) OR EXISTS (
-        SELECT FROM procrastinate_jobs parked JOIN job_records ON job_records.job_id = parked.id
-        WHERE parked.status = 'failed' AND parked.queueing_lock = %(key)s AND job_records.kind = %(lost)s
-    ) AS is_over
-"""
-
-
-class OutdatedError(UsageError):
-    """The database is newer than this program."""
-
-
-class Manager(JobManager):
-    """The library's manager, which knows its worker, and leaves jobs alone that are for a newer program."""
-
-    worker: int | None = None
-    _untold = False  # whether the end of a job could not be told: the database was away for a moment
-
-    def __init__(self, connector: BaseConnector) -> None:
-        super().__init__(connector)
-        self.give_back: Callable[[int], object] = lambda _worker: None  # jobs that a worker has and is not at
-
-    async def register_worker(self) -> int:
-        """As its parent; the id is remembered."""
-        self.worker = await super().register_worker()
-        return self.worker
-
-    async def unregister_worker(self, worker_id: int) -> None:
-        """As its parent."""
-        await super().unregister_worker(worker_id)
-        self.worker = None
-
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        """As its parent. Raises OutdatedError where the schema has moved on."""
-        row = await self.connector.execute_query_one_async("SELECT version_num FROM alembic_version")
-        if row["version_num"] != schema.newest():
-            raise OutdatedError(_outdated(row["version_num"]))
-        if self._untold:  # one job at a time: nothing is being done now
-            await asyncio.to_thread(self.give_back, worker_id)
-            self._untold = False
-        return await super().fetch_job(queues, worker_id)
-
-    async def defer_periodic_job(self, job: Job, periodic_id: str, defer_timestamp: int) -> int | None:
-        """As its parent; not what a quicker scheduler has gone past, nor what is parked."""
-        row = await self.connector.execute_query_one_async(
-            _IS_OVER,
-            task=job.task_name,
-            periodic_id=periodic_id,
-            tick=defer_timestamp,
-            key=job.queueing_lock,
-            lost=queue.WORKER_LOST,
-        )
-        return None if row["is_over"] else await super().defer_periodic_job(job, periodic_id, defer_timestamp)
-
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
-        """As its parent, unless the job is another worker's by now: this one was thought dead, and was not."""
-        with self._telling():
-            if await self._is_ours(job):
-                await super().finish_job(job, status, delete_job)
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except exceptions.ConnectorException:
-            self._untold = True
-            raise
-
-    async def _is_ours(self, job: Job) -> bool:
-        rows = await self.connector.execute_query_all_async(
-            "SELECT 1 FROM procrastinate_jobs WHERE id = %(job)s AND status = 'doing' AND worker_id = %(worker)s",
-            job=job.id,
-            worker=self.worker,
-        )
-        if not rows:
-            log.warning("job %s, %s: others have taken it over meanwhile", job.id, job.task_name)
-        return bool(rows)
-
-    async def retry_job(
-        self,
-        job: Job,
-        retry_at: datetime | None = None,
-        priority: int | None = None,
-        queue: str | None = None,
-        lock: str | None = None,
-    ) -> None:
-        """As `finish_job`; where the same work was queued meanwhile, that job does it."""
-        with self._telling():
-            if not await self._is_ours(job):
-                return
-            try:
-                await super().retry_job(job, retry_at, priority, queue, lock)
-            except exceptions.UniqueViolation:
-                await super().finish_job(job, Status.ABORTED, delete_job=False)
-
-
 def make_app(url: str) -> procrastinate.App:
     """The queue of a database, with all tasks. Its workers hand their Workplace to the tasks as `place`."""
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     connector = procrastinate.PsycopgConnector(
-        conninfo=address, min_size=1, max_size=_CONNECTIONS, timeout=_PATIENCE, reconnect_timeout=_PATIENCE
+        pool_factory=pool,
+        conninfo=address,
+        min_size=1,
+        max_size=_CONNECTIONS,
+        timeout=_PATIENCE,
+        reconnect_timeout=_PATIENCE,
     )
     app = procrastinate.App(connector=connector)
     app.job_manager = Manager(connector)
@@ -182,14 +82,17 @@ def run_task(task: Callable[..., None], context: JobContext, **args: Any) -> Non
         if why is AbortReason.SHUTDOWN:
             raise GivenBack("the worker stops")
 
-    with logs.about(job=number, task=stage, **_subject(place, args)):
+    manager = context.app.job_manager
+    known = manager.known.get(number) if isinstance(manager, Manager) else None
+    with logs.about(job=number, task=stage, **_subject(args, known)):
         begun = time.monotonic()
         log.debug("begins")
         try:
             with metrics.stage(stage):
-                work = Work(place, number, check)
+                work = Work(place, number, check, known)
                 task(work, **args)
-                work.finish()
+            if isinstance(manager, Manager):
+                manager.ended[number] = work.ended
             metrics.ended(stage, "succeeded")
             seconds = time.monotonic() - begun
             log.info("done in %.1f s", seconds, extra={"seconds": round(seconds, 3)})
@@ -211,12 +114,11 @@ def run_task(task: Callable[..., None], context: JobContext, **args: Any) -> Non
             raise again from error
 
 
-def _subject(place: Workplace, args: Mapping[str, Any]) -> dict[str, Any]:
+def _subject(args: Mapping[str, Any], known: Known | None) -> dict[str, Any]:
     """What a job is about, in words for the log."""
     about = {name: args[name] for name in ("source", "batch", "block") if name in args}
     if "family" in args:
-        with suppress(SQLAlchemyError):  # the task will meet it as well
-            about["family"] = place.family(args["family"])
+        about["family"] = str(args["family"]) if known is None or known.family is None else known.family
     return about
 
 
@@ -243,7 +145,7 @@ def decide(place: Workplace, job: int, error: Exception) -> AgainError | None:
             version = schema.version(connection)
         if version != schema.newest() and not isinstance(error, GivenBack):
             # A migration under way, or done: what it met of that is not the job's fault.
-            return AgainError(queue.now(session), _outdated(version))
+            return AgainError(queue.now(session), outdated(version))
         failed = queue.record(session, job).failed
         verdict = judge(error, failed, place.settings.queue)
         words: dict[str, Any] = {"kind": type(error).__name__, "reason": reason(error), "suspect": None}
@@ -256,7 +158,3 @@ def decide(place: Workplace, job: int, error: Exception) -> AgainError | None:
         if isinstance(error, RateLimited) or verdict.counts or verdict.wait:
             queue.note(session, job, **words)
         return AgainError(queue.moment_in(session, verdict.wait), words["reason"])
-
-
-def _outdated(version: str | None) -> str:
-    return f"the database has version {version}, this program knows {schema.newest()}: update the program"

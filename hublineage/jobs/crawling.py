@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
@@ -13,7 +14,7 @@ from crawler.listing import list_repositories, query_words
 from db import crawls
 from db.engine import transaction
 from db.models import Crawl, FailureRow
-from hublineage.jobs import kinds, queue
+from hublineage.jobs import kinds
 from lineage.measure_options import METRIC_VERSION
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from crawler.source import Query
     from hublineage.jobs.workplace import Work
 
+_UPSTREAM = kinds.CRAWL, kinds.SWEEP, kinds.DESCRIBE  # what settling waits for
+_LATER = 5.0  # seconds that settling waits longer where others are to bring it on
 _TRIED_AGAIN = 6  # times that a repository is described again after passing failures; then the next crawl does it
 
 
@@ -63,10 +66,10 @@ def crawl(work: Work, *, increment: bool, **args: Any) -> None:
                 since=since.isoformat(),
                 page=shown.page,
             )
-            work.defer(rest)
+            work.then(rest)
             return
     shown.describe(crawl_id)
-    work.defer(kinds.settle(name, look=not list_only, wait=work.settings.queue.settle_after))
+    _settle(work, name, look=not list_only)
 
 
 def _finished(work: Work, source_id: int, query: Query, since: datetime, *, increment: bool) -> int | None:
@@ -127,7 +130,7 @@ def describe(work: Work, *, source: str, query: dict[str, Any], repositories: li
     retry_failed, attempt = bool(args.get("retry_failed")), int(args.get("attempt", 0))
     if work.record.killed and len(repositories) > 1:
         options = {"retry_failed": retry_failed, "attempt": attempt}
-        work.defer(*(kinds.describe(source, asked, [one], **options) for one in repositories))
+        work.then(*(kinds.describe(source, asked, [one], **options) for one in repositories))
         return
     describe_repositories(
         work.engine,
@@ -142,8 +145,19 @@ def describe(work: Work, *, source: str, query: dict[str, Any], repositories: li
     if passing and attempt < _TRIED_AGAIN:
         limits = work.settings.queue
         wait = min(limits.first_wait * 2.0**attempt, limits.longest_wait)
-        work.defer(kinds.describe(source, asked, passing, attempt=attempt + 1, wait=wait))
-    work.defer(kinds.settle(source, wait=work.settings.queue.settle_after))
+        work.then(kinds.describe(source, asked, passing, attempt=attempt + 1, wait=wait))
+    _settle(work, source)
+
+
+def _settle(work: Work, source: str, *, look: bool = True) -> None:
+    """Settle soon where this job is the last of what the source is crawled for; else whoever is the last brings it on.
+
+    Two that end in the same moment take each other for the last: then it comes by itself a little later.
+    """
+    wait = work.settings.queue.settle_after
+    if work.at_hand(_UPSTREAM, source):
+        wait += wait + _LATER
+    work.then(kinds.settle(source, look=look, wait=wait))
 
 
 def _failed_for_now(work: Work, repositories: Sequence[int]) -> list[int]:
@@ -160,8 +174,8 @@ def _failed_for_now(work: Work, repositories: Sequence[int]) -> list[int]:
 
 def settle(work: Work, *, source: str, look: bool = True) -> None:
     """Families and declared parents, once what is being crawled is described; then what is to be measured of them."""
+    coming = work.at_hand(_UPSTREAM, source)
     with transaction(work.engine) as session:
-        coming = queue.at_hand(session, (kinds.CRAWL, kinds.SWEEP, kinds.DESCRIBE), source, but=work.job)
         source_id = crawls.source_id(session, source)
     if coming:
         work.wait_for(f"{coming} more jobs of {source} are at hand", work.settings.queue.settle_after)
@@ -178,8 +192,8 @@ def settle(work: Work, *, source: str, look: bool = True) -> None:
             finished = select(Crawl.id).where(Crawl.source_id == source_id, Crawl.finished_at.is_not(None))
             crawls.set_described(session, session.scalars(finished.where(Crawl.described_at.is_(None))).all())
         families = session.scalars(_CHANGED, {"source": source_id, "version": METRIC_VERSION}).all()
-    work.defer(*(kinds.plan(source, family) for family in families))
-    work.defer(kinds.compare(source, wait=work.settings.queue.compare_after))
+    work.then(*(kinds.plan(source, family) for family in families))
+    work.then(kinds.compare(source, wait=work.settings.queue.compare_after))
 
 
 # Families with a member that no finished batch has measured, or whose newest run began from other members.
@@ -204,6 +218,8 @@ _CHANGED = text(
 
 
 def portions(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Items in portions of a size, the last one as large as it comes."""
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
+    """Items in as few portions as there must be of at most that size, each as large as the others."""
+    count = -(-len(items) // size)
+    ends = [len(items) * number // count for number in range(count + 1)] if count else []
+    for first, end in pairwise(ends):
+        yield items[first:end]

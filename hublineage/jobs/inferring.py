@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from db import crawls, measurements
+from db import addresses, crawls, measurements
 from db.engine import transaction
 from db.errors import UsageError
 from db.models import Family, MeasureBatch, SourceRow
@@ -43,7 +43,7 @@ def infer(work: Work, *, source: str, family: int) -> None:
         infer_family(work.engine, family, chosen, weights_only=said.weights_only)
     except NoArborescence as error:
         raise UsageError(f"trees = {said.trees} joins models of {name} that do not compare") from error
-    work.defer(kinds.compare(source, wait=work.settings.queue.compare_after))
+    work.then(kinds.compare(source, wait=work.settings.queue.compare_after))
 
 
 def compare(work: Work, *, source: str) -> None:
@@ -75,4 +75,5 @@ def retention(work: Work) -> None:
     work.checkpoint("jobs", 1, 2)
     with transaction(work.engine) as session:
         gone = queue.forget_old(session, work.settings.queue.keep_days)
+        addresses.forget_old(session)
     work.checkpoint(f"removed {len(removed.runs)} runs, {len(removed.batches)} batches, {gone} jobs", 2, 2)

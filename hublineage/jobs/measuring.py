@@ -12,6 +12,7 @@ from db.errors import Transient
 from db.models import FailureRow, Family, MeasureBatch, Revision, Run
 from hublineage.jobs import kinds, queue
 from hublineage.settings import parse_size
+from lineage import batches
 from lineage.blocks import blocks, finish_batch, measure_layers, try_members
 from lineage.infer import is_measured
 from lineage.measure import open_batch
@@ -30,20 +31,20 @@ def plan(work: Work, *, source: str, family: int, retry_failed: bool = False) ->
     batch = open_batch(
         work.engine,
         family,
-        work.source(source),
+        work.source(source, measures=True),
         options=options,
         left_out=waits,
         most=options.exact_members,
     )
     if batch is None:
         if waits:
-            work.defer(kinds.plan(source, family, wait=min(waits.values())))
+            work.then(kinds.plan(source, family, wait=min(waits.values())))
         if needs_inference(work, family):
-            work.defer(kinds.infer(source, family, wait=work.settings.queue.infer_after))
+            work.then(kinds.infer(source, family, wait=work.settings.queue.infer_after))
         return
     size = parse_size(work.settings.queue.block)
     left = [block for block in blocks(work.engine, batch, options, size=size) if not block.is_measured]
-    work.defer(*(kinds.measure(source, family, batch, block.number, block.layers) for block in left))
+    work.then(*(kinds.measure(source, family, batch, block.number, block.layers) for block in left))
     if not left and finish_batch(work.engine, batch, options.buckets):
         _go_on(work, source, family)
 
@@ -61,7 +62,7 @@ def measure(work: Work, *, source: str, family: int, batch: int, block: int, lay
         finished, name, members = row.finished_at is not None, kin.name, len(row.members)
     options = work.options()
     if not finished:
-        opened = work.source(source)
+        opened = work.source(source, measures=True)
         if work.is_last:
             try_members(
                 work.engine,
@@ -82,8 +83,13 @@ def measure(work: Work, *, source: str, family: int, batch: int, block: int, lay
 
 
 def _go_on(work: Work, source: str, family: int) -> None:
-    """After a batch: maybe members have joined meanwhile."""
-    work.defer(kinds.plan(source, family), kinds.infer(source, family, wait=work.settings.queue.infer_after))
+    """After a batch: members that it had no room for, that joined meanwhile or that are to be tried again."""
+    with transaction(work.engine) as session:
+        known = measurements.batches(session, family, METRIC_VERSION)
+        waiting, _ = batches.waiting(session, family, known, retry_failed=False, tried=())
+    if waiting:
+        work.then(kinds.plan(source, family))
+    work.then(kinds.infer(source, family, wait=work.settings.queue.infer_after))
 
 
 def needs_inference(work: Work, family: int) -> bool:

@@ -36,29 +36,47 @@ class Deferred:
 def defer(session: Session, jobs: Iterable[Deferred], *, hasten: bool = False) -> int:
     """Queue these jobs; return how many are new.
 
-    What is queued already stays as it is, or comes at once with `hasten`. What ended several workers and was parked is
-    not queued again by itself.
+    What is queued already comes when it would have come, or when the new job would where that is earlier; at once with
+    `hasten`. What was put off because it failed, or by the Hub, stays put off. What ended several workers and was
+    parked is not queued again by itself.
     """
     rows = [vars(job) for job in jobs]
     if not rows:
         return 0
-    then = "DO UPDATE SET scheduled_at = NULL" if hasten else "DO NOTHING"
-    statement = text(
-        f"""
-        INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
+    statement = text(inserting(":rows", ":lost", hasten=hasten))
+    return sum(session.scalars(statement, {"rows": json.dumps(rows), "lost": WORKER_LOST}))
+
+
+def inserting(rows: str, lost: str, *, where: str = "true", hasten: bool = False) -> str:
+    """The statement of `defer`, whose rows tell which jobs are new.
+
+    `rows` and `lost` are the names of its parameters, in the form of whoever executes it: jobs as JSON, WORKER_LOST.
+    """
+    then = _HASTEN if hasten else _SOONER
+    return f"""
+        INSERT INTO procrastinate_jobs AS known
+            (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
         SELECT queue, task, priority, key, key, args,
                CASE WHEN wait > 0 THEN clock_timestamp() + make_interval(secs => wait) END
-        FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+        FROM jsonb_to_recordset(CAST({rows} AS jsonb))
              AS job(task text, queue text, priority integer, key text, args jsonb, wait double precision)
-        WHERE NOT EXISTS (
+        WHERE {where} AND NOT EXISTS (
             SELECT FROM procrastinate_jobs parked JOIN job_records ON job_records.job_id = parked.id
-            WHERE parked.status = 'failed' AND parked.queueing_lock = job.key AND job_records.kind = :lost
+            WHERE parked.status = 'failed' AND parked.queueing_lock = job.key
+              AND job_records.kind = CAST({lost} AS text)
         )
+        ORDER BY key  -- two that queue the same jobs wait for one another, and never in a circle
         ON CONFLICT (queueing_lock) WHERE status = 'todo' {then}
         RETURNING xmax = 0
-        """  # noqa: S608  # one of the two above
-    )
-    return sum(session.scalars(statement, {"rows": json.dumps(rows), "lost": WORKER_LOST}))
+    """  # noqa: S608  # our own words
+
+
+_HASTEN = "DO UPDATE SET scheduled_at = NULL"
+# A job without a moment is due at once. One that has put itself off for others' sake comes when these say so.
+_SOONER = """DO UPDATE SET scheduled_at = excluded.scheduled_at
+        WHERE known.scheduled_at > coalesce(excluded.scheduled_at, clock_timestamp()) AND NOT EXISTS (
+            SELECT FROM job_records WHERE job_id = known.id AND kind <> 'GivenBack'
+        )"""
 
 
 def now(session: Session) -> datetime:

@@ -20,8 +20,9 @@ from db import embedded
 from db.engine import transaction
 from db.errors import DatabaseUnreachable
 from hublineage.jobs import queue
-from hublineage.jobs.app import Manager, make_app
+from hublineage.jobs.app import make_app
 from hublineage.jobs.heart import Heart
+from hublineage.jobs.manager import Manager
 from hublineage.jobs.rescue import give_back, strike_off
 from hublineage.jobs.schedule import deferrer
 from hublineage.jobs.workplace import Workplace
@@ -36,7 +37,7 @@ Until = Literal["stopped", "idle", "empty"]
 """When a worker ends: once it is told to, when nothing can be done at the moment, or when nothing is left to do."""
 
 _LOST = (exceptions.ConnectorException, psycopg.Error, SQLAlchemyError, DatabaseUnreachable, OSError)
-_LOOK_EVERY = 0.2  # seconds between looks whether the queues are empty
+_LOOK_EVERY = 0.5  # seconds between looks whether the queues are empty
 _LONGEST_PAUSE = 30.0  # seconds between tries to reach a database that is gone
 
 
@@ -67,6 +68,10 @@ class Worker:
         if self._app is None or not isinstance(self._app.job_manager, Manager):
             return None
         return self._app.job_manager.worker
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._app is not None and isinstance(self._app.job_manager, Manager) and self._app.job_manager.is_idle
 
     @property
     def is_alive(self) -> bool:
@@ -181,7 +186,8 @@ class Worker:
                 return queue.left(session, self._assignment.queues)
 
         while not worker.done():
-            if not await asyncio.to_thread(left):
+            # While this one has a job there is something left.
+            if self._is_idle and not await asyncio.to_thread(left):
                 worker.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await worker

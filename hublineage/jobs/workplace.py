@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from crawler.retry import Policy
 from db.engine import transaction
-from db.models import Family
 from hublineage.jobs import queue
+from hublineage.jobs.manager import Ended, Known
 from hublineage.jobs.retries import GivenBack, RateLimited
 from hublineage.metrics import Metrics
 from hublineage.parameters import inferring, measuring
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from lineage.parameters import Parameters
 
 WORTH_WAITING = 5.0  # seconds that a worker waits for a quota itself; for longer it does other work
-_TOLD_EVERY = 1.0  # seconds between notes of a job's progress
+_TOLD_EVERY = 2.0  # seconds between notes of a job's progress
 
 
 class Workplace:
@@ -42,17 +41,22 @@ class Workplace:
         open_source: Callable[..., Source] = open_source,
     ) -> None:
         self.engine = engine
+        self.single = engine.execution_options(isolation_level="AUTOCOMMIT")  # for what is one statement
         self.settings = settings
         self.metrics = metrics or Metrics()
         self.options: Options = measuring(settings)
         self.inference: Parameters = inferring(settings)
         self._open = open_source
         self._sources: dict[str, Source] = {}
+        self._measures = False  # whether the job at hand reads what others read too
         self._limited: dict[str, float] = {}  # until when, of time.monotonic
-        self._families: dict[int, str] = {}
 
-    def source(self, name: str) -> Source:
-        """The source of a name, kept open. Raises RateLimited while it has told us to wait."""
+    def source(self, name: str, *, measures: bool = False) -> Source:
+        """The source of a name, kept open, for one job. Raises RateLimited while it has told us to wait.
+
+        One that `measures` uses addresses of files that other workers were told; others ask the Hub, which may say no.
+        """
+        self._measures = measures
         left = self._limited.get(name, 0.0) - time.monotonic()
         if left > 0:
             raise RateLimited(name, left)
@@ -72,16 +76,9 @@ class Workplace:
                 on_wait=asked,
                 policy=Policy(sleep=pause),
                 observe=self.metrics.request,
+                shares=lambda: self._measures,
             )
         return self._sources[name]
-
-    def family(self, number: int) -> str:
-        """A family's name, asked for once."""
-        if number not in self._families:
-            with transaction(self.engine) as session:
-                found = session.get(Family, number)
-            self._families[number] = str(number) if found is None else found.name
-        return self._families[number]
 
     def _wait(self, name: str, seconds: float, sleep: Callable[[float], None]) -> None:
         if seconds > WORTH_WAITING:
@@ -91,7 +88,7 @@ class Workplace:
 
     def defer(self, jobs: Iterable[queue.Deferred]) -> int:
         """Queue jobs; see `queue.defer`."""
-        with transaction(self.engine) as session:
+        with transaction(self.single) as session:
             return queue.defer(session, jobs)
 
     def let_go(self, name: str) -> None:
@@ -110,19 +107,19 @@ class Workplace:
 class Work:
     """One try of one job."""
 
-    def __init__(self, place: Workplace, job: int, check: Callable[[], None]) -> None:
+    def __init__(self, place: Workplace, job: int, check: Callable[[], None], known: Known | None = None) -> None:
         self.place = place
         self.engine = place.engine
         self.settings = place.settings
         self.job = job
         self._check = check
-        self._begun = time.monotonic()
-        self._told: float | None = None
+        self._begun = self._told = time.monotonic()
         self._at: tuple[str, int, int | None] = "", 0, None
-        with transaction(self.engine) as session:
-            self.record = queue.record(session, job)
-            self.since: datetime
-            self.since, self.age = queue.deferred_at(session, job)  # the age in seconds
+        self._next: list[queue.Deferred] = []
+        if known is None:
+            with transaction(self.engine) as session:
+                known = Known(queue.record(session, job), *queue.deferred_at(session, job))
+        self.record, self.since, self.age = known.record, known.since, known.age  # the age in seconds
 
     @property
     def seconds(self) -> float:
@@ -134,40 +131,51 @@ class Work:
         """Whether this try, after others that ended with their workers, is the last one if it ends so too."""
         return 0 < self.record.killed >= self.settings.queue.workers_lost - 1
 
-    def source(self, name: str) -> Source:
+    def source(self, name: str, *, measures: bool = False) -> Source:
         """See `Workplace.source`."""
-        return self.place.source(name)
+        return self.place.source(name, measures=measures)
 
     def defer(self, *jobs: queue.Deferred) -> int:
         """See `Workplace.defer`."""
         return self.place.defer(jobs)
+
+    def then(self, *jobs: queue.Deferred) -> None:
+        """Queue jobs at this one's end, with the note that it is done; see `queue.defer`."""
+        self._next += jobs
 
     def options(self, *, retry_failed: bool = False) -> Options:
         """How to measure."""
         return replace(self.place.options, retry_failed=retry_failed)
 
     def checkpoint(self, what: str, done: int, total: int | None) -> None:
-        """Say how far the job is; between two units of work, which it may end at. Raises GivenBack and JobAborted."""
+        """Say how far the job is; between two units of work, which it may end at. Raises GivenBack and JobAborted.
+
+        It is noted every other second, and of a job that a worker died of each time.
+        """
         self._check()
         self._at = what or self._at[0], done, total
         now = time.monotonic()
-        if self._told is None or self.record.killed or now - self._told >= _TOLD_EVERY:
+        if self.record.killed or now - self._told >= _TOLD_EVERY:
             self._told = now
-            with transaction(self.engine) as session:
+            with transaction(self.place.single) as session:
                 queue.note(session, self.job, what=self._at[0], done=done, total=total)
 
-    def finish(self) -> None:
-        """Note that the job is done."""
+    @property
+    def ended(self) -> Ended:
+        """What is noted of the job, and what follows it, now that it is done."""
         what, done, total = self._at
-        ended = {"failed": 0, "suspect": None, "kind": None, "reason": None, "parked_at": None}
-        with transaction(self.engine) as session:
-            queue.note(session, self.job, what=what, done=total or done, total=total, **ended)
+        return Ended(what, total or done, total, self._next)
 
     def suspect(self, what: str | None) -> None:
         """Say what is alone at hand, in case that the worker does not survive it."""
         self._check()
-        with transaction(self.engine) as session:
+        with transaction(self.place.single) as session:
             queue.note(session, self.job, suspect=what)
+
+    def at_hand(self, tasks: Sequence[str], source: str) -> int:
+        """How many other jobs of these tasks and a source are done now or soon."""
+        with transaction(self.place.single) as session:
+            return queue.at_hand(session, tasks, source, but=self.job)
 
     def wait_for(self, why: str, seconds: float) -> None:
         """Put the job off, unless it has been put off for longer than the settings' patience."""

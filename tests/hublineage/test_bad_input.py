@@ -276,8 +276,12 @@ def test_a_server_that_ignores_ranges_is_found_out_while_describing(
 
 
 def test_a_server_that_fails_while_measuring_loses_one_model_and_gets_it_back(
-    command: Command, hub: tuple[str, Faults, Path]
+    command: Command, hub: tuple[str, Faults, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(
+        crawler.hub.HubSource, "_sleep", lambda _self, seconds: waits.append(seconds)
+    )  # all tries, no minute
     address, faults, _ = hub
     run = ("run", "--endpoint", address, "--json", "--weights-only")
     command("crawl", "--endpoint", address)
@@ -288,6 +292,7 @@ def test_a_server_that_fails_while_measuring_loses_one_model_and_gets_it_back(
     (source,) = command("status", "--json").json["sources"]
     failures = {row["model"]: row for row in source["failures"]}
     assert set(failures) == {"oak/left", "elm/other"}
+    assert set(waits) == {0.5, 1.0, 2.0, 4.0, 8.0}
     assert failures["oak/left"]["tensor"]
     assert "answers 500" in failures["elm/other"]["reason"]
     assert source["failures_by_reason"] == {"RangeNotHonoured": 1, "Transient": 1}

@@ -10,8 +10,9 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from hublineage import cli, options
+from hublineage import cli, cli_licences, options
 from hublineage.deferred import Deferred
+from lineage import licence_findings
 from lineage.initialisation import Scheme
 from lineage.mother import Metric
 from lineage.partition import Clustering
@@ -27,14 +28,16 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["tree", "--help"], ["run", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["tree", "--help"], ["run", "--help"], ["licences", "--help"]], ids=" ".join
+)
 def test_help_imports_no_library_that_computes_or_stores(words: list[str]) -> None:
     call = "try:\n    main()\nexcept SystemExit:\n    pass"
     assert loaded_by(f"sys.argv = ['hublineage', *{words!r}]\nfrom hublineage.cli import main\n{call}") == set()
 
 
 def test_commands_that_read_do_without_what_computes() -> None:
-    modules = ("cli_models", "answers", "cli_compare", "cli_licences", "cli_runs", "cli_export", "cli_db", "render")
+    modules = ("cli_models", "answers", "cli_compare", "licence_answers", "cli_runs", "cli_export", "cli_db", "render")
     code = "\n".join(f"import hublineage.{name}" for name in modules)
     assert not loaded_by(code) & set(HEAVY)
 
@@ -56,3 +59,8 @@ def test_options_know_the_names_that_the_methods_know() -> None:
         (options.SchemeName, Scheme),
     ):
         assert get_args(names) == tuple(one.value for one in known)
+
+
+def test_the_help_of_licences_names_the_kinds_that_there_are() -> None:
+    assert cli_licences.KINDS == licence_findings.KINDS
+    assert cli_licences.SEVERITIES == licence_findings.SEVERITIES

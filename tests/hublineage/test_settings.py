@@ -103,7 +103,16 @@ def test_what_is_wrong_with_a_file_is_named(nowhere: Path, text: str, words: str
     [
         ("HUBLINEAGE_JOBS", "many", "jobs 'many': Input should be a valid integer"),
         ("HUBLINEAGE_FOLLOW", "bert", 'field "follow" from source "EnvSettingsSource": Expecting value'),
-        ("HUBLINEAGE_QUEUE__TRYS", "3", "queue.trys '3': Extra inputs are not permitted"),
+        ("HUBLINEAGE_QUEUE__TRYS", "3", "TRYS: nobody reads this variable; did you mean HUBLINEAGE_QUEUE__TRIES?"),
+        ("HUBLINEAGE_MEMMORY", "1", "MEMMORY: nobody reads this variable; did you mean HUBLINEAGE_MEMORY?"),
+        ("hublineage_qeue__poll", "1", "qeue__poll: nobody reads this variable; did you mean HUBLINEAGE_QUEUE__POLL?"),
+        (
+            "HUBLINEAGE_DATABASE_URL",
+            "x://a:b@c",
+            "DATABASE_URL: nobody reads this variable; did you mean DATABASE_URL?",
+        ),
+        ("HUBLINEAGE_MEMORY__MOST", "1", "MEMORY__MOST: nobody reads this variable; did you mean HUBLINEAGE_MEMORY?"),
+        ("HUBLINEAGE_FOLLOW__AUTHOR", "me", "nobody reads this variable; did you mean HUBLINEAGE_FOLLOW?"),
         ("HUBLINEAGE_SCHEDULE__SWEEP", "weekly", "schedule.sweep 'weekly': this is no cron expression"),
     ],
 )

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from commands import Command
+from small_models import write_lineage
+
+from benchmarks.faults_rounds import Bench
 
 IMPATIENT = {
     "HUBLINEAGE_QUEUE__SETTLE_AFTER": "0",
@@ -36,3 +39,10 @@ def queued(command: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Comman
     command.execute(EMPTY)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def bench(server: str, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Where workers are disturbed; the undisturbed run is made once, for all faults."""
+    folder = tmp_path_factory.mktemp("faults")
+    return Bench(write_lineage(folder / "lineage"), folder, server, workers=2)

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, text
 
 from db.engine import transaction
 from hublineage.jobs import kinds, queue
-from hublineage.jobs.app import Manager, make_app
+from hublineage.jobs.app import make_app
+from hublineage.jobs.manager import Manager
 from hublineage.jobs.rescue import Watch, give_back
 from hublineage.jobs.schedule import Deferrer, deferrer
 from hublineage.settings import QueueSettings, Settings

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from small_models import write_lineage
 
 from benchmarks import faults_kills
 from benchmarks.faults_rounds import Bench, Outcome
 from benchmarks.faults_strikes import AMID, RESCUE, at_end
 from hublineage.jobs import kinds
-
-
-@pytest.fixture(scope="module")
-def bench(server: str, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    folder = tmp_path_factory.mktemp("faults")
-    return Bench(write_lineage(folder / "lineage"), folder, server, workers=2)
 
 
 def assert_is_well(outcome: Outcome, struck: int) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from small_models import write_lineage
+import os
 
-from benchmarks.faults_outages import embedded_killed, places_of
+import pytest
+
+from benchmarks.faults_outages import cache_full, embedded_killed, places_of
 from benchmarks.faults_rounds import Bench
 from benchmarks.faults_times import older_workers
 from hublineage.jobs import kinds
-
-
-@pytest.fixture(scope="module")
-def bench(server: str, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    folder = tmp_path_factory.mktemp("outages")
-    return Bench(write_lineage(folder / "lineage"), folder, server, workers=2)
 
 
 @pytest.mark.slow
@@ -22,6 +17,14 @@ def test_a_server_that_is_killed_is_started_again_by_the_workers_and_nothing_is_
     outcome = embedded_killed(bench, places_of(kinds.DESCRIBE))
     assert (outcome.missed, outcome.wrong, outcome.differences) == ([], [], [])
     assert (outcome.struck, outcome.workers_killed) == (1, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_of_the_cache_changes_no_result(bench: Bench) -> None:
+    outcome = cache_full(bench, places_of(kinds.PLAN, kinds.INFER))
+    assert (outcome.missed, outcome.wrong, outcome.differences) == ([], [], [])
+    assert (outcome.struck, outcome.workers_killed) == (2, 0)
 
 
 @pytest.mark.slow

@@ -85,10 +85,25 @@ def test_every_kind_of_job_is_queued_once_and_done_by_one_at_a_time(engine: Engi
 
 def test_what_waits_for_its_time_comes_at_once_where_somebody_asks(engine: Engine) -> None:
     defer(engine, kinds.infer(SOURCE, 1, wait=100))
-    defer(engine, kinds.infer(SOURCE, 1))
+    defer(engine, kinds.infer(SOURCE, 1, wait=200))
     assert rows(engine, "SELECT scheduled_at > now() FROM procrastinate_jobs") == [(True,)]
     assert defer(engine, kinds.infer(SOURCE, 1), hasten=True) == 0
     assert rows(engine, "SELECT scheduled_at FROM procrastinate_jobs") == [(None,)]
+
+
+def test_what_put_itself_off_comes_with_the_same_work_that_is_due_earlier(engine: Engine) -> None:
+    due = "SELECT scheduled_at IS NULL, scheduled_at < now() + interval '20 s' FROM procrastinate_jobs ORDER BY id"
+    defer(engine, *(kinds.infer(SOURCE, family) for family in range(1, 5)))
+    execute(engine, "UPDATE procrastinate_jobs SET scheduled_at = now() + interval '100 s'")
+    with transaction(engine) as session:
+        for job, kind in ((2, "GivenBack"), (3, "RateLimited"), (4, "SourceUnreachable")):
+            queue.note(session, job, kind=kind)
+    assert defer(engine, *(kinds.infer(SOURCE, family, wait=200) for family in range(1, 5))) == 0
+    assert rows(engine, due) == [(False, False)] * 4
+    assert defer(engine, *(kinds.infer(SOURCE, family, wait=10) for family in range(1, 5))) == 0
+    assert rows(engine, due) == [(False, True)] * 2 + [(False, False)] * 2  # what the Hub puts off stays so
+    assert defer(engine, kinds.infer(SOURCE, 1)) == 0
+    assert rows(engine, due)[0] == (True, None)
 
 
 def test_what_was_parked_is_not_queued_by_itself(engine: Engine) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy import Engine, text
 
 from crawler.retry import Policy
 from db.engine import transaction
-from hublineage.jobs import kinds, queue
+from hublineage.jobs import kinds, queue, workplace
 from hublineage.jobs.app import decide
+from hublineage.jobs.manager import Ended
 from hublineage.jobs.retries import RateLimited
 from hublineage.jobs.workplace import Work, Workplace
 from hublineage.settings import Settings
@@ -90,15 +91,30 @@ def test_a_newer_schema_is_nobodys_failure(place: Workplace, engine: Engine) -> 
         assert queue.record(session, 1) == queue.Record()
 
 
-def test_progress_is_noted_now_and_then_and_at_the_end(place: Workplace, engine: Engine) -> None:
+def test_progress_is_noted_now_and_then_and_at_the_end(
+    place: Workplace, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with transaction(engine) as session:
         queue.defer(session, [kinds.compare("https://hub")])
     work = Work(place, 1, lambda: None)
-    work.checkpoint("first", 0, 3)
-    work.checkpoint("second", 1, 3)
     query = text("SELECT what, done, total FROM job_records")
     with engine.connect() as connection:
-        assert tuple(connection.execute(query).one()) == ("first", 0, 3)
-        work.finish()
+        work.checkpoint("first", 0, 3)
+        assert connection.execute(query).all() == []
         connection.rollback()
-        assert tuple(connection.execute(query).one()) == ("second", 3, 3)
+        monkeypatch.setattr(workplace, "_TOLD_EVERY", 0.0)
+        work.checkpoint("second", 1, 3)
+        assert tuple(connection.execute(query).one()) == ("second", 1, 3)
+    following = kinds.compare("https://other")
+    work.then(following)
+    assert work.ended == Ended("second", 3, 3, [following])
+
+
+def test_what_a_worker_died_of_before_says_each_step(place: Workplace, engine: Engine) -> None:
+    with transaction(engine) as session:
+        queue.defer(session, [kinds.compare("https://hub")])
+        queue.note(session, 1, killed=1)
+    work = Work(place, 1, lambda: None)
+    work.checkpoint("first", 0, 3)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT what FROM job_records")) == "first"
