@@ -30,6 +30,7 @@ ROUNDING = np.array([2.0**-14 / 12, 2.0**-20 / 12])
 _ZEROED = (0.001, 0.05)  # such shares: a row's largest number is between a third of a deviation and sixteen
 _NOISE = 0.7  # of p² of the squared norm, at the most
 _LUCK = 2.0, 4.0  # standard deviations of the number of zeros: over all layers, and of one
+_MOSTLY = 0.5  # of the numbers, which int8 rounds all but a few of
 _FULL = 2  # the form of decoded int8: on no grid of a narrower format
 _SEEN = 0.05  # of the largest rounding: what numbers that are not equal are rounded by is a quarter of it and more
 _NOTHING = 1e-11  # of a squared norm: two sums of squares in float64 are equal
@@ -75,9 +76,11 @@ def _made_from(measures: FamilyMeasures, chosen: list[int]) -> tuple[NDArray[np.
     A copy is coarser, and not farther than rounding and pruning go.
     """
     zeros = _trunk_zeros(measures, chosen)
-    unmoved = _unmoved(measures, chosen)
+    shares = measures.zeros[:, chosen] / np.maximum(measures.count[:, chosen], 1)
+    rounded = np.ptp(shares[_trunk(measures)], axis=1).max(initial=0.0) >= _ZEROED[0]  # seldom, and else nobody is int8
+    unmoved = _unmoved(measures, chosen) if rounded else np.zeros((len(chosen),) * 2, dtype=bool)
     forms, alike = np.zeros(len(chosen)), np.ones((len(chosen),) * 2, dtype=bool)
-    moved, noise = np.zeros_like(alike), _Noise(np.zeros(alike.shape), np.zeros(alike.shape), np.zeros(alike.shape))
+    moved, noise = np.zeros_like(alike), _Noise.none(len(chosen))
     for layer in _trunk(measures):
         here = measures.count[layer, chosen] > 0
         squared = measures.squared_distance[layer][np.ix_(chosen, chosen)]
@@ -87,16 +90,16 @@ def _made_from(measures: FamilyMeasures, chosen: list[int]) -> tuple[NDArray[np.
         forms += np.where(here, own, 0)
         rounding = _rounding(measures, layer, chosen)
         allowed = np.where(rounding.coarse, rounding.most, _NOTHING * norms[None, :])
-        share = measures.zeros[layer, chosen] / np.maximum(measures.count[layer, chosen], 1)
-        zeroed = share[:, None] - share[None, :]
-        stepped = unmoved & (own[:, None] >= _FULL) & (zeroed >= _ZEROED[0]) & (zeroed <= _ZEROED[1])
-        size = measures.layers[layer].size
-        allowed = np.where(stepped, _noise(zeroed * size, _LUCK[1]) / size**2 * norms[None, :], allowed)
-        noise.add(stepped, size, zeroed, squared / np.maximum(norms[None, :], 1e-300))
         left = squared
         if lost is not None:  # less what the source alone has
             left, allowed = squared - lost.T, np.maximum(allowed, LOST_ROUNDING * lost.T)
+        zeroed = shares[layer][:, None] - shares[layer][None, :]
         with np.errstate(invalid="ignore"):
+            stepped = unmoved & (own[:, None] >= _FULL) & (zeroed >= _ZEROED[0]) & (zeroed <= _ZEROED[1])
+            stepped &= rounding.unlike > _MOSTLY  # else zeros are all that was changed
+            size = measures.layers[layer].size
+            allowed = np.where(stepped, _noise(zeroed * size, _LUCK[1]) / size**2 * norms[None, :], allowed)
+            noise.add(stepped, size, zeroed, squared / np.maximum(norms[None, :], 1e-300))
             fits = (left <= allowed) & ~(rounding.coarse & (left > 0) & (left < rounding.least))
             alike &= np.where(here[:, None] & here, fits, here[:, None] == here)
             moved |= squared > 0
@@ -116,6 +119,12 @@ class _Noise:
     count: NDArray[np.float64]  # numbers
     zeroed: NDArray[np.float64]  # of them, by the steps
     relative: NDArray[np.float64]  # squared distances over squared norms, by numbers
+
+    @staticmethod
+    def none(members: int) -> _Noise:
+        """Of no layer."""
+        count, zeroed, relative = np.zeros((3, members, members))
+        return _Noise(count, zeroed, relative)
 
     def add(
         self, here: NDArray[np.bool_], size: int, zeroed: NDArray[np.float64], relative: NDArray[np.float64]
@@ -159,6 +168,7 @@ class _Rounding:
     coarse: NDArray[np.bool_]  # whether the first's is narrower
     most: NDArray[np.float64]  # squared distance
     least: NDArray[np.float64]  # less than this is a step that was smaller than rounding
+    unlike: NDArray[np.float64]  # share of numbers that are not equal, 1 where it is not known
 
 
 def _rounding(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> _Rounding:
@@ -166,7 +176,7 @@ def _rounding(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> _R
     norms = np.nan_to_num(measures.squared_norm[layer, chosen])
     most = ROUNDING[np.clip(own, 0, len(ROUNDING) - 1)][:, None] * norms[None, :]
     unlike = 1 - np.nan_to_num(measures.equal[layer][np.ix_(chosen, chosen)])
-    return _Rounding((own[:, None] >= 0) & (own[:, None] < own[None, :]), most, _SEEN * most * unlike)
+    return _Rounding((own[:, None] >= 0) & (own[:, None] < own[None, :]), most, _SEEN * most * unlike, unlike)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,13 @@ def test_int8_copies_are_known_by_their_vectors_and_zeros_and_have_children_of_t
     assert edges_of(models) == {(0, 1), (0, 2), (1, 3), (2, 4), (0, 5)}
 
 
+@pytest.mark.parametrize("share", [0.005, 0.03])
+def test_what_lost_as_many_numbers_as_int8_rounds_to_zero_and_kept_the_others_is_no_int8_copy(share: float) -> None:
+    rng = np.random.default_rng(4)
+    parent = root(rng)
+    assert copies(measured([parent, pruned(parent, share)]), range(2)).source == {}
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_step_smaller_than_rounding_makes_no_copy_of_the_model_that_it_began_with(dtype: torch.dtype) -> None:
     """What is stored in 16 bits and trained by little from there is not rounded from its own child."""
