@@ -9,13 +9,8 @@ from typing import Annotated
 import typer
 
 from hublineage.options import DataDir, Endpoint, Folder, Json
+from lineage.licence_kinds import KINDS, SEVERITIES
 
-# Those of lineage.licence_findings, as a test holds.
-KINDS = (
-    "more-permissive", "non-commercial", "no-derivatives", "share-alike", "attribution", "naming", "missing",
-    "incompatible", "unclear",
-)  # fmt: skip
-SEVERITIES = ("conflict", "duty", "read")
 Model = Annotated[str | None, typer.Argument(help="One model; all of the catalogue without.")]
 Kind = Annotated[str | None, typer.Option(help=f"Only findings of this kind: {', '.join(KINDS)}.")]
 Severity = Annotated[str | None, typer.Option(help=f"Only findings of this severity: {', '.join(SEVERITIES)}.")]

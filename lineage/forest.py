@@ -21,11 +21,9 @@ from lineage.cluster import SHARED_SHARE, THRESHOLD, compared_layers
 from lineage.family import FamilyMeasures
 from lineage.pair_store import Block, LayerPairs, PairStore, Strip
 from lineage.pruned import SPARSE
-from lineage.span import Edges, rectangle_tree, sparse_tree
+from lineage.span import Bools, Edges, Singles, rectangle_tree, sparse_tree
 from lineage.step import FLOOR
 
-Singles = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 _SAMPLE = 1 << 16
 _TOGETHER = 4  # strips that are reduced as one
 

@@ -24,13 +24,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from lineage.licence_kinds import KINDS, SEVERITIES
 from lineage.licences import Declared, Rule, duty_words, rule
 
-KINDS = (
-    "more-permissive", "non-commercial", "no-derivatives", "share-alike", "attribution", "naming", "missing",
-    "incompatible", "unclear",
-)  # fmt: skip
-SEVERITIES = ("conflict", "duty", "read")  # contradicts a licence, asks for something to be done, is to be read
 ANCESTORS_LIMIT = 200  # the surest ones; no honest lineage has more
 _COPIES = frozenset(("duplicate",))
 _KIND_OF = {"use-restrictions": "more-permissive"}  # duties are named as kinds are, but for this one
