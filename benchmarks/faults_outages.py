@@ -32,8 +32,7 @@ UNDER_LOAD = places_of(kinds.DESCRIBE, kinds.MEASURE, kinds.INFER)
 """One worker is in the midst of a long task, and others are at work beside it."""
 
 _AWAY = 4.0  # seconds
-_CACHE_DISK = 16  # MiB: the sample's weights do not fit
-_DISK = 400  # MiB: a server needs some 40, and as much again for each 16 of its log
+_DISK = 400 << 20  # bytes: a server needs some 40 MiB, and as much again for each 16 of its log
 
 
 def server_killed(bench: Bench) -> Outcome:
@@ -108,21 +107,22 @@ def disk_full(bench: Bench) -> Outcome:
             return False
 
         try:
-            return one.struck(UNDER_LOAD, expected, fill, lambda: f"a tmpfs of {_DISK} MiB")
+            return one.struck(UNDER_LOAD, expected, fill, lambda: f"a tmpfs of {_DISK >> 20} MiB")
         finally:
             for timer in later:
                 timer.join()
 
 
 def cache_full(bench: Bench, places: Sequence[Place] = UNDER_LOAD) -> Outcome:
-    """The disk of the workers' cache of weights is full when they begin to measure, has room later, and is full again.
+    """The disk of the workers' cache has room for half of the weights, then for none, then for half again.
 
     It must have kept something, and have said that it could not keep the rest.
     """
     expected = bench.undisturbed
+    size = sum(path.stat().st_size for path in bench.models.rglob("*.safetensors")) // 2
     name = "the disk of the workers' cache full, then with room again"
     with (
-        _small_disk(bench.folder / "cache-disk", _CACHE_DISK) as disk,
+        _small_disk(bench.folder / "cache-disk", size) as disk,
         bench.round(name, HUBLINEAGE_CACHE=str(disk / "cache")) as one,
     ):
         ballast = disk / "ballast"
@@ -137,7 +137,7 @@ def cache_full(bench: Bench, places: Sequence[Place] = UNDER_LOAD) -> Outcome:
                 filled += 1
             return False
 
-        outcome = one.struck(places, expected, turn, lambda: f"a tmpfs of {_CACHE_DISK} MiB, filled {filled} times")
+        outcome = one.struck(places, expected, turn, lambda: f"a tmpfs of {size >> 10} KiB, filled {filled} times")
         kept = any((disk / "cache").rglob("*.chunks*"))
         said = "No space left on device" in one.fleet.words()
         missed = [*([] if kept else ["the cache kept nothing"]), *([] if said else ["the cache never was full"])]
@@ -160,10 +160,10 @@ def _make_room(ballast: Path, data: Path) -> None:
 
 
 @contextmanager
-def _small_disk(folder: Path, mib: int) -> Iterator[Path]:
-    """A file system of so many MiB of its own. Raises PermissionError where this process must not mount one."""
+def _small_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A file system of so many bytes of its own. Raises PermissionError where this process must not mount one."""
     folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:  # noqa: S603, PLW1510  # its code is asked
         raise PermissionError("a small disk cannot be mounted here: run this fault as root")
     folder.chmod(0o755)
