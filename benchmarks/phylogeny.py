@@ -34,7 +34,7 @@ from benchmarks.families import machine
 from benchmarks.pages import between_markers, with_markers
 from benchmarks.recovery import commit
 from benchmarks.recovery_methods import OTHERS
-from benchmarks.recovery_zoos import Zoo, grown, open_zoo, truth_of
+from benchmarks.recovery_zoos import Zoo, grown, kept_at, open_zoo, truth_of
 from benchmarks.zoo.splits import SPLITS
 from crawler.folder import FolderSource
 from db import measurements
@@ -129,7 +129,7 @@ def of_any_root(pairs: Pairs, true: Pairs, *, ancestors: bool) -> Counted:
 
 def sketched(zoo: Zoo, cache: Path) -> list[Sketched]:
     """Measures and sketches of a zoo's families by the main job; kept in `cache`, where they are looked for first."""
-    path = cache / f"{zoo.folder.name}.phylogeny.pkl"
+    path = kept_at(zoo, cache, ".phylogeny")
     if path.exists() and path.stat().st_mtime >= (zoo.folder / "truth.json").stat().st_mtime:
         kept: list[Sketched] = pickle.loads(path.read_bytes())  # noqa: S301  # written below, by whoever runs this
         if all(set(vars(one[0])) == set(FamilyMeasures.__dataclass_fields__) for one in kept):

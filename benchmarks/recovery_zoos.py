@@ -21,6 +21,7 @@ from benchmarks.zoo.splits import split_plan
 from lineage.detector_network import network
 from lineage.family import FamilyMeasures
 from lineage.learnt import learnt
+from lineage.measure_options import METRIC_VERSION
 
 Family = tuple[FamilyMeasures, tuple[str, ...]]  # measures, and the names of their members
 TUNED_SEED = 1  # of all zoos on which anything was chosen by hand
@@ -125,9 +126,9 @@ def twins(zoo: Zoo, families: Iterable[Family]) -> dict[str, str]:
 def measured(zoo: Zoo, cache: Path) -> list[Family]:
     """The measures of a zoo's families, by the main job; kept in the folder `cache`, where they are looked for first.
 
-    What was measured from other weights, or without some of the fields that measures have now, is measured anew.
+    What was measured from other weights, otherwise, or without some of the fields of now, is measured anew.
     """
-    path = cache / f"{zoo.folder.name}.pkl"
+    path = kept_at(zoo, cache)
     if path.exists() and path.stat().st_mtime >= (zoo.folder / "truth.json").stat().st_mtime:
         kept: list[Family] = pickle.loads(path.read_bytes())  # noqa: S301  # written below, by whoever runs this
         if all(_fits(zoo, family) for family in kept):
@@ -139,6 +140,11 @@ def measured(zoo: Zoo, cache: Path) -> list[Family]:
     fresh.write_bytes(pickle.dumps(families))
     fresh.replace(path)
     return families
+
+
+def kept_at(zoo: Zoo, cache: Path, what: str = "") -> Path:
+    """Where the measures of a zoo are kept, `what` besides: those of this version."""
+    return cache / f"{zoo.folder.name}{what}.v{METRIC_VERSION}.pkl"
 
 
 def _fits(zoo: Zoo, family: Family) -> bool:

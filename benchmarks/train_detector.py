@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from benchmarks.recovery import commit
-from benchmarks.recovery_zoos import open_zoo
+from benchmarks.recovery_zoos import kept_at, open_zoo
 from benchmarks.train_detector_data import LabelledPairs, labelled
 from benchmarks.train_detector_network import MIX, TOKENS, examples, logits_of, scales, temperatures, train, weights_of
 from benchmarks.train_detector_report import Scored, line, scored
@@ -174,7 +174,7 @@ def gathered(folders: Sequence[Path], caches: Sequence[Path], *, whole: bool = F
     found = []
     for folder in folders:
         zoo = open_zoo(folder)
-        kept = [cache for cache in caches if (cache / f"{zoo.folder.name}.pkl").exists()]
+        kept = [cache for cache in caches if kept_at(zoo, cache).exists()]
         found += labelled(zoo, (kept or list(caches))[0], whole=whole)
     return [one for one in found if len(one.label)]
 

@@ -23,15 +23,17 @@ from scipy.special import logsumexp
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.pruned import LOST_ROUNDING, lost_mass
 
-# (largest ulp)² / 12 over the square of the value that is rounded, by `FamilyMeasures.form`: bf16, fp16.
-ROUNDING = np.array([2.0**-14 / 12, 2.0**-20 / 12])
+# (largest ulp)² / 12 over the square of the value that is rounded, by `FamilyMeasures.form`: bf16 (twice), fp16.
+ROUNDING = np.array([2.0**-14 / 12, 2.0**-14 / 12, 2.0**-20 / 12])
+_BOTH, _BFLOAT16 = 0, 1  # forms: what both bf16 and fp16 hold, and bf16
+_SUBNORMAL = 2.0**-50  # the largest square of what a bf16 number loses in fp16: half of the step of the smallest ones
 # Int8 rounds to zero what lies within half a step: of normal numbers the share p = step / (2.5 deviations), so that its
 # noise, step² / 12, is half of p² of their variance, and less of numbers with tails.
 _ZEROED = (0.001, 0.05)  # such shares: a row's largest number is between a third of a deviation and sixteen
 _NOISE = 0.7  # of p² of the squared norm, at the most
 _LUCK = 2.0, 4.0  # standard deviations of the number of zeros: over all layers, and of one
 _MOSTLY = 0.5  # of the numbers, which int8 rounds all but a few of
-_FULL = 2  # the form of decoded int8: on no grid of a narrower format
+_FULL = 3  # the form of decoded int8: on no grid of a narrower format
 _SEEN = 0.05  # of the largest rounding: what numbers that are not equal are rounded by is a quarter of it and more
 _NOTHING = 1e-11  # of a squared norm: two sums of squares in float64 are equal
 _EVEN = 1e-9
@@ -176,7 +178,11 @@ def _rounding(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> _R
     norms = np.nan_to_num(measures.squared_norm[layer, chosen])
     most = ROUNDING[np.clip(own, 0, len(ROUNDING) - 1)][:, None] * norms[None, :]
     unlike = 1 - np.nan_to_num(measures.equal[layer][np.ix_(chosen, chosen)])
-    return _Rounding((own[:, None] >= 0) & (own[:, None] < own[None, :]), most, _SEEN * most * unlike, unlike)
+    # A bf16 model in fp16 is the same but for its smallest numbers, which lose the more the smaller they are.
+    small = (own[:, None] == _BOTH) & (own[None, :] == _BFLOAT16)
+    least = np.where(small, 0.0, _SEEN * most * unlike)
+    most = np.where(small, measures.layers[layer].size * _SUBNORMAL, most)
+    return _Rounding((own[:, None] >= 0) & (own[:, None] < own[None, :]), most, least, unlike)
 
 
 @dataclass(frozen=True)

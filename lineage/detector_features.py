@@ -124,7 +124,7 @@ class FeatureTable:
         full = np.maximum(measures.full_rank[layers], 1)[:, None]
         equal = measures.equal[at, a, b].astype(np.float64)
         zero_a, zero_b = logs.zeros[rows][:, i], logs.zeros[rows][:, j]
-        form_a, form_b = (measures.form[at, one].astype(np.float64) for one in (a, b))
+        form_a, form_b = (logs.form[at, one] for one in (a, b))
         lost_a, lost_b = (
             (np.zeros_like(squared), np.zeros_like(squared))
             if measures.lost is None
@@ -276,6 +276,7 @@ class _Logs:
     zeros: Floats
     outliers: Floats
     all_zeros: Floats  # (N,) share of zeros over the trunk
+    form: Floats  # (L, N) of bf16, fp16, fp32 ...: the network was trained without the form that two of them hold
     mean_form: Floats  # (N,)
 
     @staticmethod
@@ -285,8 +286,8 @@ class _Logs:
         trunk = np.array([layer.kind is LayerKind.TRUNK for layer in measures.layers])
         mean = np.sqrt(np.maximum(measures.squared_norm / count - measures.variance, 0.0))
         start = measures.variance + (mean - (mean > _SCALE)) ** 2
-        form = np.where(measures.form >= 0, measures.form, np.nan).astype(np.float64)[trunk]
-        known = np.maximum(np.isfinite(form).sum(axis=0), 1)
+        form = np.where(measures.form >= 0, measures.form - (measures.form > 0), -1).astype(np.float64)
+        known = (form[trunk] >= 0).sum(axis=0)
         return _Logs(
             _log(measures.squared_norm)[layers],
             _log(measures.kurtosis)[layers],
@@ -295,7 +296,8 @@ class _Logs:
             (measures.zeros / count)[layers],
             np.arcsinh(1e3 * measures.outliers / count)[layers],
             measures.zeros[trunk].sum(axis=0) / np.maximum(measures.count[trunk].sum(axis=0), 1),
-            np.nan_to_num(form).sum(axis=0) / known,
+            form,
+            np.maximum(form[trunk], 0.0).sum(axis=0) / np.maximum(known, 1),
         )
 
 

@@ -1,9 +1,10 @@
 """A hash of a tensor's values: equal for equal numbers, however they are stored, cut into files or read in blocks.
 
 Values are taken in the narrowest of a few forms that holds all of the tensor's: a bfloat16 checkpoint and its float32
-copy are both hashed as bfloat16. Of every stride of 4096 values two linear hashes modulo 2**64 are taken, with fixed
-random odd coefficients: of its 64-bit words, and of the same words with their halves exchanged (`lineage.strides`). All
-of them together, in order, are hashed by blake2b to 128 bits.
+copy are both hashed as bfloat16. A float16 copy of a bfloat16 checkpoint differs in few numbers, below 2**-17, and in
+that all it holds fits either format: a form of its own. Of every stride of 4096 values two linear hashes modulo 2**64
+are taken, with fixed random odd coefficients: of its 64-bit words, and of the same words with their halves exchanged
+(`lineage.strides`). All of them together, in order, are hashed by blake2b to 128 bits.
 
 Two tensors that differ in one word of a stride always differ in its hash. Others agree by chance: a linear hash modulo
 2**64 of words that differ in multiples of 2**t collides with probability 2**(t-63). That is 2**-126 for the two where
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMS = ("BF16", "F16", "F32", "F64", "I64")  # narrowest first; a tensor takes the first that holds all its values
+BOTH = "BF16 and F16"  # numbers that either holds: what casting from the one to the other leaves
+FORMS = (BOTH, "BF16", "F16", "F32", "F64", "I64")  # narrowest first; a tensor takes the first that holds its values
 _LOOK = 256  # values that are looked at before all of them are
 
 
@@ -82,23 +84,29 @@ def hash_part(part: Part, wanted: Sequence[tuple[str, ...]], found: NDArray[np.u
     if found is None:
         found = hashed(rows_of([part], part.values.shape[1]))
     return [
-        Hashes({own: hashes.tobytes(), **_narrowed(values, own, tried)})
+        Hashes(_in_forms(values, own, hashes.tobytes(), tried))
         for hashes, values, tried in zip(found, part.values, wanted, strict=True)
     ]
 
 
-def _narrowed(stored: torch.Tensor, own: str, forms: Sequence[str]) -> dict[str, bytes]:
-    """The hashes of (n,) values in those of the forms, narrower than their own, that hold them all."""
-    found = {}
+def _in_forms(stored: torch.Tensor, own: str, hashes: bytes, forms: Sequence[str]) -> dict[str, bytes]:
+    """The hashes of (n,) values in their own form, and in those of the forms, narrower ones, that hold them all."""
+    found = {own: hashes}
     values = stored if forms == (own,) else stored.to(DTYPES[own])
     for form in forms:
-        if form != own and _holds(form, values[:_LOOK]) and _holds(form, values):
+        if form not in (own, BOTH) and _holds(form, values):
             narrow = Part(slice(0, 1), form, values.to(DTYPES[form])[None])
             found[form] = hashed(rows_of([narrow], len(values)))[0].tobytes()
+    if BOTH in forms and "BF16" in found and ("F16" in found or _holds("F16", values)):
+        found[BOTH] = found["BF16"]
     return found
 
 
 def _holds(form: str, values: torch.Tensor) -> bool:
+    return _all_held(form, values[:_LOOK]) and _all_held(form, values)
+
+
+def _all_held(form: str, values: torch.Tensor) -> bool:
     back = values.to(DTYPES[form]).to(values.dtype)
     same = (back == values) | (back.isnan() & values.isnan())
     if not values.is_floating_point():

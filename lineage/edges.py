@@ -130,8 +130,10 @@ def _estimated(measures: FamilyMeasures, parent: int, child: int) -> dict[str, f
 
 
 def copy_edge(measures: FamilyMeasures, original: int, copy: int, created: Mapping[int, float]) -> InferredEdge:
-    """Weights do not tell which of two equal models came first; dates may."""
-    known = dates(original, copy, created)
-    return InferredEdge(
-        measures.members[original], measures.members[copy], "duplicate", 0.9 if known else 0.5, bool(known), known
-    )
+    """Of two equal members, by positions."""
+    return duplicate_edge(measures.members[original], measures.members[copy], dates(original, copy, created))
+
+
+def duplicate_edge(original: int, copy: int, known: dict[str, float]) -> InferredEdge:
+    """Weights do not tell which of two equal models came first; what is `known` of their dates may."""
+    return InferredEdge(original, copy, "duplicate", 0.9 if known else 0.5, bool(known), known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from db import lineage as rows
 from db import measurements
 from db.engine import exclusive, transaction
 from lineage.absent import distances_to_absent
+from lineage.edges import dates, duplicate_edge
 from lineage.family import LayerKind
 from lineage.measure_options import METRIC_VERSION
 from lineage.pair_store import AllPairs
@@ -21,10 +22,10 @@ from lineage.provenance import digest, versions
 from lineage.recover import heritage, in_pieces
 from lineage.stored import load_measures
 from lineage.stored_pairs import load_pair_store
-from lineage.trees import Heritage, InferredEdge
+from lineage.trees import Heritage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
@@ -44,15 +45,20 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
         store = load_pair_store(session, family_id, equal=parameters.detector)
         large = in_pieces(store.family, parameters)
         measures = store.family if large else load_measures(session, family_id)
-        twins = _twins(members, measures)
+        created = {} if weights_only else _created(members)
+        twins = _twins(members, measures.members, created)
         values = _provenance(session, family_id, parameters, weights_only, members, measures)
         run = rows.known_run(session, family_id, values["inputs_digest"])
         if run is None:
-            created = {} if weights_only else _created(members, measures)
             sketches = load_sketches(session, family_id, measures) if parameters.method == "phylogeny" else None
-            found = heritage(store if large else measures, parameters, created, sketches)
+            store.family, measures = (
+                replace(one, members=tuple(twins.stands[member] for member in one.members))
+                for one in (store.family, measures)
+            )
+            dated = {place: created[one] for place, one in enumerate(measures.members) if one in created}
+            found = heritage(store if large else measures, parameters, dated, sketches)
             run = rows.add_run(session, {**values, "notes": list(found.notes)})
-            _store(session, run.id, _with_twins(found, twins), store if large else AllPairs(measures))
+            _store(session, run.id, _with_twins(found, twins, created), store if large else AllPairs(measures))
         rows.set_current(session, run)
         return run.id
 
@@ -63,22 +69,37 @@ def is_measured(engine: Engine, family_id: int) -> bool:
         return any(batch.finished_at for batch in measurements.batches(session, family_id, METRIC_VERSION))
 
 
-def _twins(members: dict[int, Member], measures: FamilyMeasures) -> dict[int, int]:
-    """Members that were not measured because their weight files equal those of one that was: copy -> original."""
-    originals = {
-        members[one].weights_digest: one for one in measures.members if members[one].weights_digest is not None
-    }
-    return {
-        one: originals[member.weights_digest]
-        for one, member in members.items()
-        if one not in measures.members and member.weights_digest in originals
-    }
+@dataclass(frozen=True)
+class _Twins:
+    """Members whose weight files are equal by their hashes, of whom one was measured: whichever came first to be.
+
+    Who stands for them in the tree must not depend on that.
+    """
+
+    stands: Mapping[int, int]  # each that was measured -> who stands for it: the oldest by its date, or the first
+    original: Mapping[int, int]  # each of the others -> who stands for it
 
 
-def _created(members: dict[int, Member], measures: FamilyMeasures) -> dict[int, float]:
-    """Seconds since 1970 at which members were created, by position, where that is known."""
-    found = {position: members[one].created_at for position, one in enumerate(measures.members)}
-    return {position: moment.timestamp() for position, moment in found.items() if moment is not None}
+def _twins(members: Mapping[int, Member], measured: Sequence[int], created: Mapping[int, float]) -> _Twins:
+    place = {one: number for number, one in enumerate(members)}  # in the order of their repositories
+    copies: dict[bytes, list[int]] = {}
+    for one in sorted(members.keys() - set(measured)):
+        if (equal := members[one].weights_digest) is not None:
+            copies.setdefault(equal, []).append(one)
+    stands: dict[int, int] = {}
+    original: dict[int, int] = {}
+    for one in measured:
+        group = [one, *copies.pop(members[one].weights_digest or b"", ())]
+        first, *others = sorted(group, key=lambda twin: (created.get(twin, math.inf), place[twin]))
+        stands[one] = first
+        original |= dict.fromkeys(others, first)
+    return _Twins(stands, original)
+
+
+def _created(members: dict[int, Member]) -> dict[int, float]:
+    """Seconds since 1970 at which members were created, where that is known."""
+    found = {one: member.created_at for one, member in members.items()}
+    return {one: moment.timestamp() for one, moment in found.items() if moment is not None}
 
 
 def _provenance(
@@ -99,23 +120,24 @@ def _provenance(
         "measured": [members[one].name for one in measures.members],
     }
     if not weights_only:
-        inputs["created"] = {str(key): value for key, value in _created(members, measures).items()}
+        inputs["created"] = {members[one].name: value for one, value in _created(members).items()}
     everything = {"parameters": settings, "versions": versions(), "inputs": inputs}
     return {"family_id": family_id, "method": parameters.method, **everything, "inputs_digest": digest(everything)}
 
 
-def _with_twins(found: Heritage, twins: dict[int, int]) -> Heritage:
-    """Attach members with equal weight files to the one of them that was measured."""
+def _with_twins(found: Heritage, twins: _Twins, created: Mapping[int, float]) -> Heritage:
+    """Attach members with equal weight files to the one of them that stands for them."""
     trees = []
     for tree in found.trees:
-        copies = [copy for copy, original in twins.items() if original in tree.members]
-        edges = [InferredEdge(twins[copy], copy, "duplicate", 0.5, decided=False) for copy in copies]
-        trees.append(replace(tree, members=(*tree.members, *copies), edges=(*tree.edges, *edges)))
+        copies = [(original, copy) for copy, original in twins.original.items() if original in tree.members]
+        edges = [duplicate_edge(original, copy, dates(original, copy, created)) for original, copy in copies]
+        members = (*tree.members, *(copy for _, copy in copies))
+        trees.append(replace(tree, members=members, edges=(*tree.edges, *edges)))
     groups = {group[0]: list(group) for group in found.duplicates}
     stands_for = {copy: group[0] for group in found.duplicates for copy in group}
-    for copy, measured in twins.items():
-        original = stands_for.get(measured, measured)
-        groups.setdefault(original, [original]).append(copy)
+    for copy, original in twins.original.items():
+        first = stands_for.get(original, original)
+        groups.setdefault(first, [first]).append(copy)
     return replace(found, trees=tuple(trees), duplicates=tuple(tuple(group) for group in groups.values()))
 
 

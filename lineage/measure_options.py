@@ -8,7 +8,7 @@ from pathlib import Path
 from lineage.rank import PROBES
 from lineage.sketch import BUCKETS
 
-METRIC_VERSION = 4
+METRIC_VERSION = 5
 
 
 @dataclass(frozen=True)

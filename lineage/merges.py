@@ -88,10 +88,11 @@ def find(
 def relative_rounding(form: NDArray[np.integer]) -> Floats:
     """(N,) relative rounding errors, root mean square, of members whose tensors' narrowest formats are `form` (L, N).
 
-    0 stands for BF16, 1 for F16, 2 for F32 and 3 for F64. A member has the format that most of its layers fit into.
+    By `lineage.digest.FORMS`: BF16 twice (once with F16), F16, F32 and F64. A member has the format that most of its
+    layers fit into.
     """
-    bits = np.array([8, 11, 24, 53])
-    usual = np.median(np.where((form < 0) | (form > 3), 2, form), axis=0).astype(np.intp)  # none: as F32
+    bits = np.array([8, 8, 11, 24, 53])
+    usual = np.median(np.where((form < 0) | (form > 4), 3, form), axis=0).astype(np.intp)  # none: as F32
     # A step of 2^(1 - bits) to twice that, relative to the value, and an error spread evenly over one step.
     errors: Floats = 2.0 ** (0.5 - bits[usual]) / 12**0.5
     return errors

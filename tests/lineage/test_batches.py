@@ -89,9 +89,9 @@ def test_several_batches_give_the_numbers_of_one(house: House, batches: list[lis
     assert in_one.lost[wte, at["pruned"], at["root"]] == 0
     assert in_one.outliers[wte, at["spiked"]] == 1
     assert [FORMS[in_one.form[wte, at[name]]] for name in ("cast", "short", "coarse", "root")] == [
-        "BF16",
+        "BF16 and F16",
         "F16",
-        "BF16",
+        "BF16 and F16",
         "F32",
     ]
 

@@ -17,12 +17,20 @@ NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def digest(values: torch.Tensor, strides: int = 1 << 20) -> bytes:
+    return digested(values, strides).value()
+
+
+def form(values: torch.Tensor) -> str:
+    return digested(values, 1).forms[0]
+
+
+def digested(values: torch.Tensor, strides: int) -> Digest:
     name = NAMES[values.dtype]
     found = Digest(name)
     for piece in torch.split(values, strides * STRIDE):
         (hashes,) = hash_part(Part(slice(0, 1), name, piece[None]), [found.forms])
         found.update(hashes, len(piece))
-    return found.value()
+    return found
 
 
 @settings(max_examples=30, deadline=None)
@@ -58,6 +66,20 @@ def test_any_change_of_bits_changes_the_digest(seed: int, stored: str, count: in
     changed = bits.view(values.dtype)
     if not torch.equal(changed, values):  # -0 is 0, and no change
         assert digest(changed) != digest(values)
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16, torch.float32])
+def test_the_form_is_the_narrowest_that_holds_all_values(stored: torch.dtype) -> None:
+    values = torch.randn(3 * STRIDE) * 1e-3
+    values[[7, 5_000]] = torch.tensor([1.01171875e-6, 3e-9])  # too small for float16, which keeps steps of 6e-8
+    bfloat, half = values.to(torch.bfloat16), values.half()
+    both = "BF16 and F16"
+    assert form(values) == "F32"
+    assert form(bfloat.to(torch.float32)) == form(bfloat) == "BF16"
+    assert form(half.to(torch.float32)) == form(half) == "F16"
+    assert form(bfloat.half()) == form(bfloat.half().to(stored)) == both
+    assert form(half.to(torch.bfloat16)) == form(torch.ones(5).to(stored)) == form(torch.zeros(5).to(stored)) == both
+    assert form(torch.tensor([1e6]).to(torch.bfloat16)) == "BF16"
 
 
 def test_the_order_of_values_and_their_number_count() -> None:

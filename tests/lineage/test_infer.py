@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,14 +47,17 @@ class Measured:
         for name in ("one", "two"):
             noise = {key: 0.1 * torch.randn(shape, generator=generator) for key, shape in shapes.items()}
             self._write(folder / "org" / name, {key: parent[key] + noise[key] for key in shapes}, CHILD_DATE)
-        source = FolderSource(folder)
-        self.source_id = crawl(engine, source, Query()).source_id
-        with transaction(engine) as session:
+        self.source = FolderSource(folder)
+        self.crawl()
+
+    def crawl(self) -> None:
+        self.source_id = crawl(self.engine, self.source, Query()).source_id
+        with transaction(self.engine) as session:
             (family,) = measurements.families(session, self.source_id)
             self.family = family.id
             members = measurements.members(session, family.id)
         self.names = {member.revision_id: member.name.removeprefix("org/") for member in members}
-        measure_family(engine, self.family, "family", source, options=Options(memory=1 << 20))
+        measure_family(self.engine, self.family, "family", self.source, options=Options(memory=1 << 20))
 
     @staticmethod
     def _write(folder: Path, tensors: dict[str, torch.Tensor], created: str) -> None:
@@ -111,6 +115,37 @@ def test_weights_alone_never_look_at_dates(measured: Measured) -> None:
     assert {name for edge in dated for name in edge.evidence if name.startswith("metadata")} == {
         "metadata: created before"
     }
+
+
+@pytest.mark.parametrize(
+    ("created", "first"), [("2022-01-01T00:00:00.000Z", "again"), ("2025-01-01T00:00:00.000Z", "parent")]
+)
+def test_of_equal_files_the_oldest_stands_in_the_tree_whichever_was_measured(
+    measured: Measured, tmp_path: Path, created: str, first: str
+) -> None:
+    shutil.copytree(tmp_path / "org" / "parent", tmp_path / "org" / "again")
+    (tmp_path / "org" / "again" / ".hub.json").write_text(json.dumps({"created_at": created}))
+    measured.crawl()
+    with transaction(measured.engine) as session:
+        assert len(load_measures(session, measured.family).members) == 3
+
+    def found(run: int) -> dict[tuple[str, str], str]:
+        return {
+            (measured.names[edge.parent_id], measured.names[edge.child_id]): edge.relation
+            for edge in measured.edges(run)
+        }
+
+    dated = measured.infer(weights_only=False)
+    (second,) = {"parent", "again"} - {first}
+    assert found(dated) == {(first, second): "duplicate", (first, "one"): "finetune", (first, "two"): "finetune"}
+    assert next(edge.decided for edge in measured.edges(dated) if edge.relation == "duplicate")
+    with transaction(measured.engine) as session:
+        assert [[measured.names[one] for one in group] for group in rows.duplicate_groups(session, dated)] == [
+            [first, second]
+        ]
+    plain = measured.infer()
+    assert found(plain)["parent", "again"] == "duplicate"
+    assert not next(edge.decided for edge in measured.edges(plain) if edge.relation == "duplicate")
 
 
 def test_verdicts_are_made_from_the_current_run_and_stay_as_they_are(measured: Measured) -> None:

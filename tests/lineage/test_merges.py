@@ -164,13 +164,13 @@ def test_rounded_merges_are_exact_where_the_format_is_known() -> None:
     models = family()
     child = mixed(models, {A: 0.5, B: 0.5})
     rounded = {name: torch.tensor(value).to(torch.bfloat16).double().numpy() for name, value in child.items()}
-    form = np.full((4, 8), 2)
-    form[:, 7] = 0
+    form = np.full((4, 8), 3)
+    form[:, 7] = 1
     found = merged(models, rounded, rounding=relative_rounding(form))
     assert found.exact
     assert not merged(models, rounded).exact
     both = builders.measured([*models, child, rounded], LAYERS)
-    form = np.column_stack([form[:, :7], np.full(4, 2), form[:, 7]])
+    form = np.column_stack([form[:, :7], np.full(4, 3), form[:, 7]])
     for rounding in (None, relative_rounding(form)):
         assert [one.child for one in find(both, rounding=rounding).found] == [7]
 
