@@ -1,8 +1,8 @@
 """All that a database holds of a source in the end, by natural keys, so that two ways to it can be compared.
 
-Ids, times, numbers of attempts, and the batches in which members were measured may differ from way to way; nothing else
-may. Rows are compared as words, which must be equal, and floating-point numbers, which may differ as far as the order
-of members changes how they are added up.
+Ids, times, numbers of attempts, the batches in which members were measured, and who of those with equal files was, may
+differ from way to way; nothing else may. Rows are compared as words, which must be equal, and floating-point numbers,
+which may differ as far as the order of members changes how they are added up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sqlalchemy import select, text
 from benchmarks import soak_catalogue
 from db import measurements
 from db.engine import transaction
-from db.models import Family, Repository, Revision
+from db.models import Family
 from lineage.blocks import known_sketches
 from lineage.measure_options import METRIC_VERSION
 from lineage.stored import load_measures
@@ -48,7 +48,7 @@ _INFERRED = {
     "runs": """
         SELECT label, method, parameters, versions::jsonb - 'code', notes,
             inputs -> 'metric_version', inputs -> 'revisions',
-            (SELECT jsonb_agg(name ORDER BY name) FROM jsonb_array_elements_text(inputs -> 'measured') AS name)
+            jsonb_array_length(inputs -> 'measured')
         FROM runs JOIN labels USING (family_id) WHERE is_current
     """,
     "trees": """
@@ -193,10 +193,17 @@ def _furthest(one: tuple[float, ...], other: tuple[float, ...]) -> str | None:
 
 
 def _measures(session: Session, family: int) -> dict[str, list[Row]]:
-    """The measures of a family's current members, by their names: of each, and of each pair."""
+    """The measures of a family's current members, by their names: of each, and of each pair.
+
+    Of members with equal files one is measured, and named as the first of them.
+    """
     measures = load_measures(session, family)
-    query = select(Revision.id, Repository.name).join(Repository, Repository.id == Revision.repository_id)
-    names: dict[int, str] = {revision: name for revision, name in session.execute(query)}  # noqa: C416  # rows are no pairs to mypy
+    current = measurements.members(session, family)
+    first: dict[bytes, str] = {}
+    for member in sorted(current, key=lambda member: member.name):
+        if member.weights_digest is not None:
+            first.setdefault(member.weights_digest, member.name)
+    names = {member.revision_id: first.get(member.weights_digest or b"", member.name) for member in current}
     members = [names[one] for one in measures.members]
     if not members:
         return {}
