@@ -199,11 +199,11 @@ def _measures(session: Session, family: int) -> dict[str, list[Row]]:
     """
     measures = load_measures(session, family)
     current = measurements.members(session, family)
-    first: dict[bytes, str] = {}
+    standing: dict[bytes, str] = {}
     for member in sorted(current, key=lambda member: member.name):
         if member.weights_digest is not None:
-            first.setdefault(member.weights_digest, member.name)
-    names = {member.revision_id: first.get(member.weights_digest or b"", member.name) for member in current}
+            standing.setdefault(member.weights_digest, member.name)
+    names = {member.revision_id: standing.get(member.weights_digest or b"", member.name) for member in current}
     members = [names[one] for one in measures.members]
     if not members:
         return {}
