@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from lineage.family import Layer, LayerKind
-from lineage.stream import DTYPES, StoredTensor
+from lineage.stored_tensor import DTYPES, StoredTensor
 
 Shapes = Mapping[str, tuple[int, ...]]
 GIB = 1 << 30

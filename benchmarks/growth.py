@@ -20,7 +20,8 @@ from scipy.optimize import nnls
 from benchmarks import families
 from lineage.family import Layer, LayerKind
 from lineage.layer import measure_layer
-from lineage.stream import StoredTensor, layer_stream
+from lineage.stored_tensor import StoredTensor
+from lineage.stream import layer_stream
 
 MEMORY = 1 << 30
 SIDE = 1_024

@@ -18,7 +18,7 @@ from lineage.decoding import rows
 from lineage.device import DeviceProducts
 from lineage.pairs import Centres
 from lineage.products import LARGEST
-from lineage.stream import Part
+from lineage.stored_tensor import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lineage.moments import Moments
-    from lineage.stream import Block
+    from lineage.stored_tensor import Block
 
     Floats = NDArray[np.float64]
 

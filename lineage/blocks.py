@@ -27,7 +27,8 @@ from lineage.projecting import Projecting
 from lineage.reading import MemberReader
 from lineage.sketch import CountSketch, buckets
 from lineage.sketch_store import SketchStore
-from lineage.stream import DTYPES, LayerStream, layer_stream
+from lineage.stored_tensor import DTYPES
+from lineage.stream import LayerStream, layer_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

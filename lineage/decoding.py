@@ -15,14 +15,14 @@ from numba import types
 from numba.extending import intrinsic
 
 from lineage.compiled import compiled
-from lineage.stream import DTYPES
+from lineage.stored_tensor import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from lineage.stream import Block, Part
+    from lineage.stored_tensor import Block, Part
 
 BF16, F16, F32, F64, I64 = 0, 1, 2, 3, 4
 CODES = {"BF16": BF16, "F16": F16, "F32": F32, "F64": F64, "I64": I64}

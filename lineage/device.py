@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lineage.stream import Block
+    from lineage.stored_tensor import Block
 
     Floats = NDArray[np.float64]
 

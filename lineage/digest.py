@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lineage.decoding import own_form, rows_of
-from lineage.stream import DTYPES, Part
+from lineage.stored_tensor import DTYPES, Part
 from lineage.strides import hashed
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@
 2. Each tree is cut into connected pieces of a few hundred members that share single members (lineage/pieces.py). All
    measures of a piece are in memory at once, and its tree is made as that of a small family is, copies, low ranks and
    siblings that drift alike included. Pieces' trees make the tree of the cluster.
-3. Scores of edges are summed along the whole tree, whose sides they count: there is one root, as in a small family.
+3. Scores of edges are summed along the whole tree, whose sides they count: there is one root, as in a small family
+   (lineage/whole_tree.py).
 4. Edges are stated piece by piece. What lies outside of a piece hangs on the member that they share, with all of its
    chance to hold the root, so that the direction of an edge is as sure as the whole tree makes it.
 
@@ -21,25 +22,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lineage.absent import absent_parents
-from lineage.between import CLEAR
 from lineage.cluster import duplicates
 from lineage.copies import ROUNDING
-from lineage.dated import oldest_first, root_prior
+from lineage.dated import oldest_first
 from lineage.detector_direction import with_detector
-from lineage.direction import Rooted, edge_scores, rooted, weighed
+from lineage.direction import edge_scores
 from lineage.edges import copy_edge, directed_edges
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.forest import Forest, forest
 from lineage.pieces import pieces
-from lineage.preorder import Preorder, preorder
-from lineage.rooted_apart import rooted_apart
-from lineage.skeleton import Skeleton, skeleton
+from lineage.skeleton import skeleton
 from lineage.span import parts
 from lineage.trees import Heritage, InferredEdge, Tree
-from lineage.walk import outward
+from lineage.whole_tree import Pair, Piece, Stated, WholeTree
 
 if TYPE_CHECKING:
     from lineage.pair_store import PairStore
@@ -47,8 +43,6 @@ if TYPE_CHECKING:
 
 PIECE = 256  # members
 _KEPT = 1 << 30  # bytes of measures of pieces that are kept from making their trees to stating their edges
-
-Pair = tuple[int, int]
 
 
 def large_heritage(store: PairStore, parameters: Parameters, created: Mapping[int, float]) -> Heritage:
@@ -73,20 +67,6 @@ def large_heritage(store: PairStore, parameters: Parameters, created: Mapping[in
 
 
 @dataclass
-class _Piece:
-    """A piece of a tree, by positions in the family; what is named in `found` and `scores` are places in `members`."""
-
-    members: tuple[int, ...]
-    found: Skeleton
-    scores: dict[Pair, dict[str, float]]  # of every edge of the core
-    measures: FamilyMeasures | None  # None: to be read again
-
-    def at(self, pair: Pair) -> Pair:
-        """The positions of two places."""
-        return self.members[pair[0]], self.members[pair[1]]
-
-
-@dataclass
 class _Plant:
     """A tree while it grows, in positions."""
 
@@ -95,16 +75,6 @@ class _Plant:
     root_confidence: float
     edges: list[InferredEdge] = field(default_factory=list)
     absent: list[set[int]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Stated:
-    """What the whole tree says of a piece, by places in it."""
-
-    piece: _Piece
-    rooted: Rooted  # as if all that hangs on a member were that member
-    directed: list[Pair]
-    absent: list[set[int]]
 
 
 def _grown(
@@ -118,12 +88,12 @@ def _grown(
     cut = [pieces(edges, parameters.piece, [edge for edge in edges if edge in kin]) for _, edges in clusters]
     made = _made(store, [group for groups in cut for group in groups], parameters.detector)
     plants: list[_Plant] = []
-    stated: list[tuple[_Plant, _Stated]] = []
+    stated: list[tuple[_Plant, Stated]] = []
     for (members, _), groups in zip(clusters, cut, strict=True):
         if not groups:
             plants.append(_Plant(members, members[0], 1.0))
             continue
-        tree = _Whole([next(made) for _ in groups], created)
+        tree = WholeTree([next(made) for _ in groups], created)
         plants.append(_Plant(members, tree.root, tree.rooted.probabilities[tree.root]))
         stated += [(plants[-1], one) for one in tree.stated(plants[-1].absent)]
     _state(store, stated, parameters, created)
@@ -151,7 +121,7 @@ def _perhaps_copies(family: FamilyMeasures, found: Forest) -> set[Pair]:
     return set(map(tuple, found.edges[near].tolist()))
 
 
-def _made(store: PairStore, groups: Sequence[tuple[int, ...]], detector: bool) -> Iterator[_Piece]:
+def _made(store: PairStore, groups: Sequence[tuple[int, ...]], detector: bool) -> Iterator[Piece]:
     """The tree of each piece, with the scores of its edges."""
     kept = 0
     for group, measures in zip(groups, store.pieces(groups), strict=True):
@@ -160,7 +130,7 @@ def _made(store: PairStore, groups: Sequence[tuple[int, ...]], detector: bool) -
         if detector:
             scores = with_detector(measures, scores)
         kept += _bytes(measures)
-        yield _Piece(group, found, scores, measures if kept <= _KEPT else None)
+        yield Piece(group, found, scores, measures if kept <= _KEPT else None)
 
 
 def _bytes(measures: FamilyMeasures) -> int:
@@ -168,126 +138,8 @@ def _bytes(measures: FamilyMeasures) -> int:
     return sum(one.nbytes for one in pairs if one is not None and any(one.strides))
 
 
-class _Whole:
-    """The tree that pieces make together: its root, and what it says of each of them."""
-
-    def __init__(self, own: list[_Piece], created: Mapping[int, float]) -> None:
-        self._pieces = own
-        joined = _joined(own)
-        members = sorted({piece.members[one] for piece in own for one in piece.found.sources})
-        self._sources = np.array(members, dtype=np.intp)
-        self._scores = weighed(members, joined)
-        prior = root_prior(members, list(self._scores), created)
-        self.rooted = rooted(members, self._scores, prior)
-        clear = {piece.at(pair) for piece in own for pair, told in piece.found.between.items() if told >= CLEAR}
-        self.rooted = rooted_apart(self.rooted, clear & joined.keys(), prior)
-        self.root = self.rooted.root
-        self._tree = _preorder(self._sources, list(self._scores), self.root)
-        likely = np.array([self.rooted.probabilities[member] for member in members])
-        self._below = self._tree.below(
-            likely[self._tree.order]
-        )  # the chance of the root to be at or below each, by place
-
-    def _places(self, positions: Sequence[int]) -> NDArray[np.intp]:
-        """Where these sources stand among all."""
-        found: NDArray[np.intp] = np.searchsorted(self._sources, positions)
-        return found
-
-    def stated(self, absent: list[set[int]]) -> list[_Stated]:
-        """What the tree says of its pieces, from the root downwards; adds groups that lack a parent to `absent`."""
-        places = [
-            self._tree.place[self._places([piece.members[one] for one in piece.found.sources])]
-            for piece in self._pieces
-        ]
-        parents: dict[int, int] = {}
-        found = []
-        for at in sorted(range(len(places)), key=lambda one: int(places[one].min())):
-            piece = self._pieces[at]
-            own = self._in(piece, dict(zip(piece.found.sources, places[at].tolist(), strict=True)))
-            directed = piece.found.outward(own.root)
-            groups = absent_parents(piece.found, own.root)
-            for parent, child in map(piece.at, directed):
-                parents.setdefault(child, parent)
-            here = [
-                group
-                for group in map(set, groups)
-                if self._is_absent(piece, own.root, directed, group, parents, absent)
-            ]
-            found.append(_Stated(piece, own, directed, here))
-        return found
-
-    def _in(self, piece: _Piece, place: Mapping[int, int]) -> Rooted:
-        """The root as a piece sees it, whose sources stand at these places of the whole tree."""
-        top = min(place, key=place.__getitem__)
-        mass = {one: float(self._below[at]) for one, at in place.items()} | {top: 1.0}
-        for parent, child in outward(top, piece.found.core):
-            mass[parent] -= float(self._below[place[child]])
-        scores = {pair: self._scores.get(piece.at(pair), own) for pair, own in piece.scores.items()}
-        return Rooted(top, {one: max(value, 0.0) for one, value in mass.items()}, scores)
-
-    def _is_absent(
-        self,
-        piece: _Piece,
-        top: int,
-        directed: Sequence[Pair],
-        group: set[int],
-        parents: Mapping[int, int],
-        absent: list[set[int]],
-    ) -> bool:
-        """Whether the common parent of a group is missing, and if so add the group to `absent`.
-
-        The way from a centre to its parent leads through the missing one too; the parent of a centre that two pieces
-        share lies in the other.
-        """
-        members, shared = {piece.members[one] for one in group}, piece.members[top]
-        centred = top in group and all(parent == top for parent, child in directed if child in group)
-        if centred:
-            needed = {shared} if shared == self.root else {shared, parents.get(shared, -1)}
-            wider = next((known for known in absent if needed <= known), None)
-            if wider is not None:
-                wider |= members
-                return True
-            if shared != self.root:
-                return False
-        absent.append(members)
-        return True
-
-
-def _preorder(sources: NDArray[np.intp], edges: Sequence[Pair], root: int) -> Preorder:
-    """The tree that edges make of these positions, whose places are those of the positions among `sources`."""
-    pairs = np.searchsorted(sources, np.array(edges, dtype=np.intp).reshape(-1, 2))
-    return preorder(len(sources), pairs, int(np.searchsorted(sources, root)))
-
-
-def _joined(own: Sequence[_Piece]) -> dict[Pair, dict[str, float]]:
-    """The edges of the tree that pieces make, by positions, and their scores.
-
-    Pieces that share more than one member may join the same two twice: the first way counts. A copy that is none to a
-    piece without its source is joined to that, with no scores, as to which of the two is the parent says nothing.
-    """
-    first: dict[int, int] = {}
-
-    def top(one: int) -> int:
-        while first.setdefault(one, one) != one:
-            first[one] = first[first[one]]
-            one = first[one]
-        return one
-
-    found: dict[Pair, dict[str, float]] = {}
-    edges = [(piece.at(pair), dict(scores)) for piece in own for pair, scores in piece.scores.items()]
-    sources = {piece.members[one] for piece in own for one in piece.found.sources}
-    copies = [piece.at((source, copy)) for piece in own for copy, source in piece.found.copies.source.items()]
-    edges += [(pair, {}) for pair in copies if pair[1] in sources]
-    for (a, b), scores in edges:
-        one, other = top(a), top(b)
-        if one != other:
-            first[other] = one
-            found[a, b] = scores
-    return found
-
-
 def _state(
-    store: PairStore, stated: Sequence[tuple[_Plant, _Stated]], parameters: Parameters, created: Mapping[int, float]
+    store: PairStore, stated: Sequence[tuple[_Plant, Stated]], parameters: Parameters, created: Mapping[int, float]
 ) -> None:
     """State the edges of all pieces; a child that two pieces have a parent for keeps that nearest to the root."""
     again = store.pieces([one.piece.members for _, one in stated if one.piece.measures is None])

@@ -11,7 +11,8 @@ from lineage import slope
 from lineage.digest import Digest, Hashes, hash_part
 from lineage.family import Layer, LayerKind
 from lineage.passes import NUMBERS, Total, add_group, for_blocks, groups
-from lineage.stream import LayerStream, StoredTensor
+from lineage.stored_tensor import StoredTensor
+from lineage.stream import LayerStream
 from lineage.whole import Kept, itemsize, ranks
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lineage.stream import Block
+    from lineage.stored_tensor import Block
 
 _UNUSABLE = "holds NaN, infinity or numbers beyond 1e60"
 _SPARSE = 1e-3  # of a squared distance: below it what is lost to zeros is nothing to speak of

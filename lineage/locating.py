@@ -9,7 +9,7 @@ from db import measurements
 from db.engine import transaction
 from lineage.family import LayerKind
 from lineage.reading import held_bytes
-from lineage.stream import DTYPES, StoredTensor
+from lineage.stored_tensor import DTYPES, StoredTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

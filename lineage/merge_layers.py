@@ -1,4 +1,4 @@
-"""Merges seen layer by layer: the weights of the parents in each layer, and layers that were taken whole."""
+"""Merges seen layer by layer: the weights of the parents in each layer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineage.affine import gram, mean_of, scaled_sum
-from lineage.cluster import THRESHOLD
+from lineage.merge_seen import Seen
 
 Floats = NDArray[np.float64]
-_SPREAD = 0.5
 _STRAIGHT = 1e-6  # an angle below which a turn is a straight line
 _NOTHING = 1e-3  # a weight that is 0 but for rounding
-_SHARE = 0.05
 _ALIKE = 1e-10  # parents nearer than this share of their squared norm are equal in a layer
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Squared distances of n members by trunk layer, over the layers that all of them have."""
-
-    members: tuple[int, ...]  # positions in the family
-    layers: tuple[int, ...]  # l of them
-    sizes: Floats  # (l,) elements
-    by_layer: Floats  # (l, n, n)
-    norms: Floats  # (l, n) squared
-    total: Floats  # (n, n)
-    rounding: Floats  # (n,) the squared distance that rounding alone may give
-    slope: Floats  # (n, n) mean slope evidence: [i, j] > 0 says "i is the parent of j", 0 nothing
 
 
 @dataclass(frozen=True)
@@ -131,28 +115,3 @@ def pair_fits(seen: Seen, child: int, some: NDArray[np.intp], others: NDArray[np
         both = to_a + to_b
         null += np.divide(to_a * to_b, both, out=np.zeros_like(both), where=both > 0)
     return residual, null
-
-
-def moved_apart(seen: Seen, child: int, parent: int, others: NDArray[np.bool_], own: NDArray[np.bool_]) -> bool:
-    """Whether in the layers `others`, which the child does not have from `parent`, the two moved apart.
-
-    They did if they are unrelated there. Else some third member has to lie between the two there, who differs from the
-    child in the layers `own` as well, which the child does have from that parent: a base. Without one the child may be
-    a neighbour of the parent, which trained those layers and froze the rest.
-    """
-    there, here = seen.by_layer[others].sum(axis=0), seen.by_layer[own].sum(axis=0)
-    distance = float(there[parent, child])
-    norms = float(seen.norms[others][:, [parent, child]].sum())
-    if distance >= THRESHOLD**2 * norms:
-        return True
-    to_parent, to_child = there[parent], there[child]
-    lengths = np.sqrt(to_parent * to_child)
-    cosine = np.divide((to_parent + to_child - distance) / 2, lengths, out=np.ones_like(lengths), where=lengths > 0)
-    least = np.minimum(to_parent, to_child) > _SHARE * distance
-    return bool(
-        (
-            least
-            & (np.abs(cosine) < _SPREAD)
-            & (here[child] > _SHARE * distance * here.max() / max(there.max(), 1e-300))
-        ).any()
-    )

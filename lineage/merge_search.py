@@ -6,8 +6,8 @@ taken whole; and with one base of negative weight (task arithmetic whose weights
 
 Who of an affinely dependent set is the merge? Where all weights are positive only one member can be. Else the base is
 the member from which the others look orthogonal. Layers taken whole are told from fine-tunes of frozen layers only
-where the parents are unrelated, or somebody shows that they moved apart (`lineage.merge_layers.moved_apart`): equality
-of layers alone is the same for a chain of fine-tunes each of which moved other layers.
+where the parents are unrelated, or somebody shows that they moved apart (`lineage.merge_whole_layers`): equality of
+layers alone is the same for a chain of fine-tunes each of which moved other layers.
 """
 
 from __future__ import annotations
@@ -15,33 +15,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lineage.affine import between, cone, convex_mean, gram, mean_of, nearest_plane
-from lineage.cluster import trunk_layers
-from lineage.family import FamilyMeasures
-from lineage.merge_layers import Seen, layer_fits, moved_apart, overall, pair_fits
+from lineage.merge_layers import layer_fits, overall, pair_fits
+from lineage.merge_seen import Seen
+from lineage.merge_whole_layers import whole_layers
 
 Floats = NDArray[np.float64]
 
 RATIO = 0.1  # models of zoos without merges were at 0.91 and above
 PARENTS = 6
-ORTHOGONAL = 0.25
-_SHARED = 0.9
-_NEAREST = 16
-_PURSUED = 8
-_BASES = 12
-_OTHERS = 1024
-_PAIRS = 1 << 15
-_BETWEEN = 0.1
-_EVEN = 0.01
-_EXACT = 1e-12  # of the squared norm: below it a residual is float32's rounding, or that of the sums
-_FLOAT32 = 2.0**-23.5 / 12**0.5
+ORTHOGONAL = 0.25  # cosines of less are none
+_NEAREST = 16  # candidates that a mean is first sought among
+_PURSUED = 8  # others that what is left may point to
+_BASES = 12  # nearest members that are tried as the base of task arithmetic
+_OTHERS = 1024  # candidates that pairs are made of
+_PAIRS = 1 << 15  # pairs that are looked at, if there are so many
+_BETWEEN = 0.1  # of the null distance: a pair that a child lies between by less is not looked at closer
+_EVEN = 0.01  # weights that differ by less are even
 _LEAST_WEIGHT = 0.01
-_OPPOSED = -0.15
+_OPPOSED = -0.15  # as seen from a mean some two of its parents have a cosine below this
 
 Residual = Callable[[int, list[int]], float]
 
@@ -59,35 +55,6 @@ class Found:
     ratio: float
     exact: bool
     kind: str
-
-
-def see(measures: FamilyMeasures, members: Sequence[int], rounding: Floats | None = None) -> Seen | None:
-    """What a search for merges looks at; None if too little can be compared.
-
-    Layers are those that most members have, members those that have all of these and no unmeasured pair.
-    """
-    chosen = np.array(list(members), dtype=np.intp)
-    if len(chosen) < 3:
-        return None
-    has = trunk_layers(measures, list(chosen))
-    sizes = np.array([layer.size for layer in measures.layers], dtype=np.float64)
-    layers = np.flatnonzero(has.mean(axis=1) >= _SHARED)
-    if sizes[layers].sum() < 0.5 * sizes[has.any(axis=1)].sum():
-        layers = np.flatnonzero(has.mean(axis=1) >= 0.5)
-    chosen = chosen[has[layers].all(axis=0)]
-    if len(chosen) < 3 or not len(layers):
-        return None
-    by_layer = measures.squared_distance[np.ix_(layers, chosen, chosen)]
-    total: Floats = by_layer.sum(axis=0)
-    norms = measures.squared_norm[np.ix_(layers, chosen)]
-    relative = np.full(len(chosen), _FLOAT32) if rounding is None else rounding[chosen]
-    floor = (_EXACT + 4 * relative**2) * norms.sum(axis=0)
-    if not np.isfinite(total).all():
-        return None
-    slopes = measures.slope[np.ix_(layers, chosen, chosen)]
-    known = np.isfinite(slopes)
-    slope = np.where(known, slopes, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return Seen(tuple(map(int, chosen)), tuple(map(int, layers)), sizes[layers], by_layer, norms, total, floor, slope)
 
 
 def cosines(squared: Floats, corner: int, others: Sequence[int]) -> Floats:
@@ -257,36 +224,12 @@ class Search:
 
     def _whole_layers(self, child: int, allowed: list[int]) -> Found | None:
         """Every layer equal to that of one of the parents, but for rounding."""
-        seen = self.seen
-        share = seen.norms[:, child] / max(float(seen.norms[:, child].sum()), 1e-300)
-        equal = seen.by_layer[:, child, :][:, allowed] <= (seen.rounding[child] * share)[:, None]
-        if not equal.any(axis=1).all():
+        found = whole_layers(self.seen, child, allowed, self.largest, _LEAST_WEIGHT)
+        if found is None:
             return None
-        support, open_layers = [], np.ones(len(seen.sizes), dtype=bool)
-        while open_layers.any():
-            gain = seen.sizes @ (equal & open_layers[:, None])
-            best = int(gain.argmax())
-            support.append(best)
-            open_layers &= ~equal[:, best]
-        parents = [allowed[index] for index in support]
-        if not 2 <= len(parents) <= self.largest:
-            return None
-        shares = equal[:, support]
-        only = [shares[:, one] & ~np.delete(shares, one, axis=1).any(axis=1) for one in range(len(parents))]
-        if any(seen.sizes[mine].sum() < _LEAST_WEIGHT * seen.sizes.sum() for mine in only):
-            return None
-        apart = all(
-            moved_apart(seen, child, parents[a], only[b], only[a])
-            and moved_apart(seen, child, parents[b], only[a], only[b])
-            for a, b in combinations(range(len(parents)), 2)
-        )
-        if not apart:
-            return None
-        weights = np.where(shares, 1.0, 0.0) / shares.sum(axis=1, keepdims=True)
-        weights[shares.all(axis=1)] = np.nan
-        return Found(
-            child, tuple(parents), overall(weights, seen.sizes), weights, 1.0, 0.0, 0.0, exact=True, kind="layers"
-        )
+        parents, weights = found
+        sizes = self.seen.sizes
+        return Found(child, parents, overall(weights, sizes), weights, 1.0, 0.0, 0.0, exact=True, kind="layers")
 
     def _described(self, child: int, support: list[int], residual: float, ratio: float, kind: str) -> Found | None:
         """A closer look, which tells one weight for all layers from a turn in each and from weights that change."""

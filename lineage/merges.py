@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from lineage.cluster import THRESHOLD, duplicates
 from lineage.family import FamilyMeasures
-from lineage.merge_layers import Seen, block_weights
-from lineage.merge_search import ORTHOGONAL, PARENTS, RATIO, Found, Search, cosines, see
+from lineage.merge_layers import block_weights
+from lineage.merge_search import ORTHOGONAL, PARENTS, RATIO, Found, Search, cosines
+from lineage.merge_seen import Seen, see
 from lineage.span import dense_tree
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,8 @@ import numpy as np
 from lineage import moments, pairs
 from lineage.block import Found, Work, scratch_bytes
 from lineage.digest import Digest
-from lineage.stream import STRIDE, LayerStream, StoredTensor
+from lineage.stored_tensor import StoredTensor
+from lineage.stream import STRIDE, LayerStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from lineage.family import Layer
     from lineage.pairs import Centres
-    from lineage.stream import Block
+    from lineage.stored_tensor import Block
     from lineage.whole import Kept
 
 NUMBERS = ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from lineage.sketch import CountSketch
     from lineage.sketch_store import SketchStore
-    from lineage.stream import LayerStream, StoredTensor
+    from lineage.stored_tensor import StoredTensor
+    from lineage.stream import LayerStream
 
 _NUMBER = 4  # bytes of a number of a projection; of float64 tensors 8
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lineage.stream import StoredTensor
+    from lineage.stored_tensor import StoredTensor
 
 SMALL = 1 << 20  # bytes per member: requests for more are few enough, and worth reading ahead block by block
 PER_TENSOR = 2 << 10  # bytes that a tensor costs in memory beside its own while it is read and held

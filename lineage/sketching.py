@@ -17,7 +17,8 @@ import numpy as np
 from lineage import rank
 from lineage.decoding import rows_of
 from lineage.projection import Probes, Projection, RowsPiece, row_noise
-from lineage.stream import LayerStream, Part, Result, StoredTensor
+from lineage.stored_tensor import Part, StoredTensor
+from lineage.stream import LayerStream, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lineage.sketch import CountSketch
-    from lineage.stream import Block
+    from lineage.stored_tensor import Block
 
 
 @dataclass(frozen=True)

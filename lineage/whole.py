@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lineage.stream import Block, StoredTensor
+    from lineage.stored_tensor import Block, StoredTensor
 
 NEAREST = 16  # ranks are measured between each member and this many of its nearest models in the layer
 _RELATED = 0.7**2  # squared relative distance beyond which a difference is not worth a rank

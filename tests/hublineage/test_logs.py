@@ -17,7 +17,8 @@ from crawler.hub import HubSource
 from crawler.observed import Exchange
 from hublineage import logs
 from hublineage.hub.server import HubServer
-from lineage.stream import Block, StoredTensor, layer_stream
+from lineage.stored_tensor import Block, StoredTensor
+from lineage.stream import layer_stream
 
 TOKEN = "hf_" + "abcdEFGH" * 4  # the form of the Hub's tokens, and none
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lineage.digest import FORMS
 from lineage.family import FamilyMeasures, Layer
 from lineage.layer import LayerMeasures, measure_layer
-from lineage.stream import DTYPES, StoredTensor, layer_stream
+from lineage.stored_tensor import DTYPES, StoredTensor
+from lineage.stream import layer_stream
 
 Model = Mapping[str, NDArray[np.float64]]
 

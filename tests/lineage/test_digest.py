@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lineage.decoding import rows_of
 from lineage.digest import Digest, hash_part
-from lineage.stream import DTYPES, STRIDE, Part
+from lineage.stored_tensor import DTYPES, Part
+from lineage.stream import STRIDE
 from lineage.strides import measured
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lineage.digest import FORMS
 from lineage.family import Layer, LayerKind
 from lineage.layer import LayerMeasures, measure_layer
-from lineage.stream import DTYPES, STRIDE, StoredTensor, layer_stream
+from lineage.stored_tensor import DTYPES, StoredTensor
+from lineage.stream import STRIDE, layer_stream
 
 TINY = 2_000  # bytes: a block is one stride, and two models at a time are measured
 ALONE = ("zeros", "outliers", "mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")

@@ -17,7 +17,8 @@ from lineage.device import DeviceProducts
 from lineage.digest import forms
 from lineage.family import Layer, LayerKind
 from lineage.layer import LayerMeasures, measure_layer
-from lineage.stream import Block, Part, layer_stream
+from lineage.stored_tensor import Block, Part
+from lineage.stream import layer_stream
 
 TINY = 2_000  # bytes: a block is one stride, and two models at a time are measured
 PER_MEMBER = ("zeros", "mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from lineage import moments, strides
 from lineage.decoding import rows_of
-from lineage.stream import DTYPES, STRIDE, Part
+from lineage.stored_tensor import DTYPES, Part
+from lineage.stream import STRIDE
 
 Values = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lineage.block import Work
 from lineage.pairs import centres, squared_distances
-from lineage.stream import Block, Part
+from lineage.stored_tensor import Block, Part
 
 Models = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lineage import products
 from lineage.decoding import rows_of
 from lineage.pairs import Centres
-from lineage.stream import DTYPES, Part
+from lineage.stored_tensor import DTYPES, Part
 
 Numbers = NDArray[np.float64]
 FORMS = ("F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2", "I8")

@@ -9,7 +9,7 @@ import pytest
 
 from db.errors import Failure, SourceUnreachable, Transient
 from lineage.reading import PER_TENSOR, SMALL, MemberReader, Part, held_bytes
-from lineage.stream import StoredTensor
+from lineage.stored_tensor import StoredTensor
 
 BYTES = bytes(range(256))
 

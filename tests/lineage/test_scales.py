@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lineage import rank, scales
-from lineage.stream import STRIDE, Block, StoredTensor, layer_stream
+from lineage.stored_tensor import Block, StoredTensor
+from lineage.stream import STRIDE, layer_stream
 from lineage.whole import ranks
 
 MAGNITUDES = st.floats(0, 2.0**100, width=32)

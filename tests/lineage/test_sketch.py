@@ -19,7 +19,8 @@ from lineage.layer import measure_layer
 from lineage.projection import Probes, Projection, projected_rank
 from lineage.sketch import BUCKETS, CountSketch, buckets, relative_error
 from lineage.sketching import LayerSketches
-from lineage.stream import STRIDE, Part, layer_stream
+from lineage.stored_tensor import Part
+from lineage.stream import STRIDE, layer_stream
 
 TINY = 200_000  # bytes: many blocks
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lineage import decoding
-from lineage.stream import DTYPES, STRIDE, Block, StoredTensor, layer_stream
+from lineage.stored_tensor import DTYPES, Block, StoredTensor
+from lineage.stream import STRIDE, layer_stream
 
 SIZES = st.sampled_from([1, 7, STRIDE - 1, STRIDE, STRIDE + 1, 5 * STRIDE + 13])
 

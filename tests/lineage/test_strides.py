@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lineage import strides
 from lineage.decoding import rows_of
 from lineage.moments import Moments
-from lineage.stream import DTYPES, STRIDE, Part
+from lineage.stored_tensor import DTYPES, Part
+from lineage.stream import STRIDE
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 SIZES = st.sampled_from([1, 2, STRIDE - 1, STRIDE, STRIDE + 1, 3 * STRIDE + 1])
