@@ -93,7 +93,7 @@ def _grown(
         if not groups:
             plants.append(_Plant(members, members[0], 1.0))
             continue
-        tree = WholeTree([next(made) for _ in groups], created)
+        tree = WholeTree(store.family, [next(made) for _ in groups], created)
         plants.append(_Plant(members, tree.root, tree.rooted.probabilities[tree.root]))
         stated += [(plants[-1], one) for one in tree.stated(plants[-1].absent)]
     _state(store, stated, parameters, created)

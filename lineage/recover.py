@@ -15,7 +15,7 @@ from lineage import mother
 from lineage.absent import absent_parents
 from lineage.between import CLEAR
 from lineage.cluster import clusters, duplicates
-from lineage.dated import oldest_first, root_prior
+from lineage.dated import oldest_first
 from lineage.detector_direction import with_detector
 from lineage.detector_trees import detector_heritage
 from lineage.direction import edge_scores, root_tree, rooted
@@ -30,6 +30,7 @@ from lineage.pair_store import AllPairs, PairStore
 from lineage.parameters import Parameters
 from lineage.partition import Clustering
 from lineage.phylogeny import Settings, Sketches, phylogeny
+from lineage.root_prior import root_prior
 from lineage.rooted_apart import rooted_apart
 from lineage.skeleton import skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
@@ -135,7 +136,7 @@ def _grown(
     evidence = edge_scores(measures, found.sources, found.core, found.stand_in)
     if parameters.detector:
         evidence = with_detector(measures, evidence)
-    prior = root_prior(found.sources, found.core, created)
+    prior = root_prior(measures, found.sources, found.core, created)
     clear = {edge for edge in found.core if found.between.get(edge, 0.0) >= CLEAR}
     top = rooted_apart(rooted(found.sources, evidence, prior), clear, prior)
     directed = found.outward(top.root)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from lineage.absent import absent_parents
 from lineage.between import CLEAR
-from lineage.dated import root_prior
 from lineage.direction import Rooted, rooted, weighed
 from lineage.family import FamilyMeasures
 from lineage.preorder import Preorder, preorder
+from lineage.root_prior import root_prior
 from lineage.rooted_apart import rooted_apart
 from lineage.skeleton import Skeleton
 from lineage.walk import outward
@@ -48,13 +48,13 @@ class Stated:
 class WholeTree:
     """The tree that pieces make together: its root, and what it says of each of them."""
 
-    def __init__(self, own: list[Piece], created: Mapping[int, float]) -> None:
+    def __init__(self, family: FamilyMeasures, own: list[Piece], created: Mapping[int, float]) -> None:
         self._pieces = own
         joined = _joined(own)
         members = sorted({piece.members[one] for piece in own for one in piece.found.sources})
         self._sources = np.array(members, dtype=np.intp)
         self._scores = weighed(members, joined)
-        prior = root_prior(members, list(self._scores), created)
+        prior = root_prior(family, members, list(self._scores), created)
         self.rooted = rooted(members, self._scores, prior)
         clear = {piece.at(pair) for piece in own for pair, told in piece.found.between.items() if told >= CLEAR}
         self.rooted = rooted_apart(self.rooted, clear & joined.keys(), prior)
