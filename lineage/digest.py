@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BOTH = "BF16 and F16"  # numbers that either holds: what casting from the one to the other leaves
 FORMS = (BOTH, "BF16", "F16", "F32", "F64", "I64")  # narrowest first; a tensor takes the first that holds its values
 _LOOK = 256  # values that are looked at before all of them are
+_AT_ONCE = 1 << 14  # values that are then looked at, until some do not fit
 
 
 def forms(dtype: str) -> tuple[str, ...]:
@@ -97,13 +98,13 @@ def _in_forms(stored: torch.Tensor, own: str, hashes: bytes, forms: Sequence[str
         if form not in (own, BOTH) and _holds(form, values):
             narrow = Part(slice(0, 1), form, values.to(DTYPES[form])[None])
             found[form] = hashed(rows_of([narrow], len(values)))[0].tobytes()
-    if BOTH in forms and "BF16" in found and ("F16" in found or _holds("F16", values)):
+    if BOTH in forms and "BF16" in found and (stored.itemsize == 1 or "F16" in found or _holds("F16", values)):
         found[BOTH] = found["BF16"]
     return found
 
 
 def _holds(form: str, values: torch.Tensor) -> bool:
-    return _all_held(form, values[:_LOOK]) and _all_held(form, values)
+    return _all_held(form, values[:_LOOK]) and all(_all_held(form, some) for some in torch.split(values, _AT_ONCE))
 
 
 def _all_held(form: str, values: torch.Tensor) -> bool:
