@@ -6,7 +6,8 @@ Fits the weight of the detector's log-odds beside the other scores (lineage/dire
 as lineage/learnt.json has them, for several limits of the log-odds (lineage/detector_direction.py, MOST). As in
 benchmarks.learn: the likelihood of the true roots of the zoos' trees and of random connected parts of them, every zoo
 counting alike. The zoos must be those that the detector was trained on: each tree is judged by the one of its runs
-whose test part holds the tree's root, so that no network is asked about roots that it has seen. Nothing is written.
+whose test part holds the tree's root, so that no network is asked about roots that it has seen. At last comes what the
+weight and the limit in force do, zoo by zoo. Nothing is written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,12 @@ from scipy.special import logsumexp
 
 from benchmarks.learn import gains, parts
 from benchmarks.recovery_zoos import Zoo, measured, open_zoo, truth_of
-from benchmarks.train_detector import folds, gathered
-from benchmarks.train_detector_data import relations, root_name
+from benchmarks.train_detector import folds
+from benchmarks.train_detector_data import chosen_pairs, relations, root_name
 from benchmarks.true_trees import TrueTree, true_trees
-from lineage.detector_direction import detector_odds
+from lineage.detector_direction import MOST, detector_odds
 from lineage.detector_network import Network, network
-from lineage.direction import SCORES
+from lineage.direction import ASKED, SCORES
 from lineage.learnt import learnt
 
 LIMITS = (2.0, 3.0, 4.0, 6.0, 8.0)  # log-odds
@@ -91,6 +92,29 @@ def fitted(zoos: Sequence[Sequence[Told]], limit: float) -> tuple[float, float]:
     return float(found.x), float(found.fun)
 
 
+def turned(zoo: Sequence[Told], weight: float, limit: float) -> tuple[int, int]:
+    """How many true roots are won and lost with this weight, against none."""
+    pairs = [(one.right(0, limit), one.right(weight, limit)) for one in zoo]
+    return pairs.count((False, True)), pairs.count((True, False))
+
+
+def effects(zoos: Mapping[str, Sequence[Told]], weight: float, limit: float) -> list[str]:
+    """A line for all zoos and one for each: the mean loss without and with the detector, roots won and lost."""
+
+    def losses(zoo: Sequence[Told]) -> tuple[float, float]:
+        return float(np.mean([one.loss(0, limit) for one in zoo])), float(
+            np.mean([one.loss(weight, limit) for one in zoo])
+        )
+
+    each = {name: losses(zoo) for name, zoo in zoos.items()}
+    before, after = np.mean(list(each.values()), axis=0).tolist()
+    lines = [f"in force, limit {limit}, weight {weight}: loss {before:.4f} -> {after:.4f}"]
+    for name, zoo in zoos.items():
+        won, lost = turned(zoo, weight, limit)
+        lines.append(f"  {name}: loss {each[name][0]:.3f} -> {each[name][1]:.3f}, roots +{won} -{lost} of {len(zoo)}")
+    return lines
+
+
 def own_zoos(folders: Sequence[Path]) -> list[Zoo]:
     """The zoos that the detector was trained on. Raises ValueError for others."""
     opened, trained = [open_zoo(folder) for folder in folders], network().provenance["zoos"]
@@ -116,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             print(f"detector_weight: {error}", file=sys.stderr)
             return 2
-        fold = folds(gathered(asked.learn, [cache]))
+        fold = folds(one for zoo in opened for one in chosen_pairs(zoo, cache))
         rng = np.random.default_rng(0)
         zoos = {}
         for zoo in opened:
@@ -126,13 +150,10 @@ def main(arguments: list[str] | None = None) -> int:
     for limit in LIMITS:
         weight, loss = fitted(list(zoos.values()), limit)
         before = np.mean([np.mean([one.loss(0, limit) for one in zoo]) for zoo in zoos.values()])
-        turned = {
-            name: f"{sum(one.right(weight, limit) for one in zoo) - sum(one.right(0, limit) for one in zoo):+d}"
-            for name, zoo in zoos.items()
-            if [one.right(weight, limit) for one in zoo] != [one.right(0, limit) for one in zoo]
-        }
-        said = ", ".join(f"{name} {change}" for name, change in turned.items())
+        changes = {name: turned(zoo, weight, limit) for name, zoo in zoos.items()}
+        said = ", ".join(f"{name} {won - lost:+d}" for name, (won, lost) in changes.items() if won or lost)
         print(f"limit {limit}: weight {weight:.2f}, loss {before:.4f} -> {loss:.4f}; true roots of parts: {said}")
+    print("\n".join(effects(zoos, ASKED["detector"], MOST)))
     return 0
 
 

@@ -8,7 +8,8 @@ true roots of the learning zoos' trees and of random connected parts of them, do
 shape of whole trees nor their number of children is learnt by heart; each zoo counts alike, however large. Skeletons
 are the true ones, casts and pruned copies in their sources' nodes: only direction is asked. How likely an edge of an
 inferred skeleton is true is learnt from the zoos of --edges as they are, those that lack a root among them
-(benchmarks/learn_adjacency.py); its calibration is said with each zoo and each architecture left out. When the parent
+(benchmarks/learn_adjacency.py); its calibration is said with each zoo and each architecture left out. So is, of their
+inferred trees, how much less is known of a root where steps are uneven (benchmarks/learn_uneven.py). When the parent
 of a group of models is absent is learnt from the zoos of --absent (benchmarks/learn_absent.py), the stage of training
 from those of --stage (benchmarks/learn_stage.py). What is not asked for stays as it is. What is reported on must not be
 learnt from; the same folder in both is refused. --write stores the weights, with their provenance, in
@@ -34,12 +35,14 @@ from scipy.special import logsumexp
 from benchmarks.learn_absent import absent_left_out, groups, learn_absent, learn_rarity
 from benchmarks.learn_adjacency import copies_found, learn_adjacency, left_out, signs
 from benchmarks.learn_stage import learn_stage, staged, stages_left_out, stages_right
+from benchmarks.learn_uneven import Inferred, directions_left_out, inferred, learn_uneven
 from benchmarks.recovery_zoos import measured, open_zoo
 from benchmarks.true_trees import TrueTree, true_trees
 from lineage.adjacency import Signs
 from lineage.calibration import calibration
 from lineage.direction import SCORES
 from lineage.learnt import FILE, AbsentWeights, AdjacencyWeights, Learnt, StageWeights, learnt
+from lineage.skeleton import skeleton
 from lineage.walk import outward, sides
 
 PARTS = 40  # random connected parts of each tree
@@ -164,13 +167,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         cache, before = arguments.measures or Path(scratch), learnt()
         absent = _absent(arguments.absent, cache) if arguments.absent else before.absent
-        found = Learnt(
-            _direction(arguments.learn, cache) if arguments.learn else before.direction,
-            _adjacency(arguments.edges, cache, absent) if arguments.edges else before.adjacency,
-            absent,
-            _stage(arguments.stage, cache) if arguments.stage else before.stage,
-            (),
-        )
+        direction = _direction(arguments.learn, cache) if arguments.learn else before.direction
+        adjacency, uneven = before.adjacency, before.uneven
+        if arguments.edges:
+            adjacency, uneven = _adjacency(arguments.edges, cache, absent, direction)
+        stage = _stage(arguments.stage, cache) if arguments.stage else before.stage
+        found = Learnt(direction, adjacency, absent, stage, uneven, ())
         if arguments.write:
             asked = {known: [folder.name for folder in getattr(arguments, name)] for name, known in LEARNING.items()}
             _write(found, {known: names for known, names in asked.items() if names})
@@ -185,19 +187,28 @@ def _direction(folders: Sequence[Path], cache: Path) -> dict[str, float]:
     return weights
 
 
-def _adjacency(folders: Sequence[Path], cache: Path, absent: AbsentWeights) -> AdjacencyWeights:
+def _adjacency(
+    folders: Sequence[Path], cache: Path, absent: AbsentWeights, weights: Mapping[str, float]
+) -> tuple[AdjacencyWeights, float]:
     seen, kinds, right, copied, lacking = {}, {}, 0, 0, []
+    rooted: dict[str, list[Inferred]] = {}
     for zoo in map(open_zoo, folders):
         families = measured(zoo, cache)
         lacking.append(groups(zoo.models, families, as_is=True))
-        if edges := [one for tree in true_trees(zoo.models, families) for one in signs(tree)]:
+        trees = [tree for tree in true_trees(zoo.models, families) if len(tree.members) > 2]
+        known = [(tree, skeleton(tree.measures, sorted(tree.members))) for tree in trees]
+        if edges := [one for pair in known for one in signs(*pair)]:
             seen[zoo.folder.name], kinds[zoo.folder.name] = edges, zoo.architecture
+            rooted[zoo.folder.name] = [inferred(*pair, weights) for pair in known]
         found = copies_found(zoo.models, families)
         right, copied = right + found[0], copied + found[1]
     adjacency = learn_adjacency(list(seen.values()), right, copied, learn_rarity(lacking, absent))
     print(json.dumps({"adjacency": asdict(adjacency)}), flush=True)
     print(f"adjacency, stated and true: {left_out(seen, kinds)}", flush=True)
-    return adjacency
+    uneven = learn_uneven(list(rooted.values()))
+    print(json.dumps({"uneven": uneven}), flush=True)
+    print(f"directions of inferred trees, stated and true: {directions_left_out(rooted)}", flush=True)
+    return adjacency, uneven
 
 
 def _absent(folders: Sequence[Path], cache: Path) -> AbsentWeights:
@@ -243,6 +254,7 @@ def _write(found: Learnt, provenance: Mapping[str, list[str]]) -> None:
         "adjacency": asdict(found.adjacency),
         "absent": asdict(found.absent),
         "stage": asdict(found.stage),
+        "uneven": found.uneven,
         "provenance": known | command | {"parts": PARTS, "penalty": PENALTY},
     }
     FILE.write_text(json.dumps(content, indent=2) + "\n")

@@ -18,20 +18,20 @@ from lineage.calibration import calibration
 from lineage.cluster import clusters, duplicates
 from lineage.copies import copies
 from lineage.learnt import AdjacencyWeights
-from lineage.skeleton import skeleton
+from lineage.skeleton import Skeleton, skeleton
 
 PENALTY = 1e-3  # on the squared weights
 Seen = Sequence[tuple[Signs, bool]]  # what is seen of skeletons' edges, and whether they are true
 
 
-def signs(tree: TrueTree) -> Seen:
+def signs(tree: TrueTree, known: Skeleton | None = None) -> Seen:
     """The signs of every edge of the tree's inferred skeleton, and whether the edge is true; none of a single edge.
 
-    Where two are all there is, nothing competes.
+    Where two are all there is, nothing competes. `known` is the skeleton, where it is.
     """
     if len(tree.members) < 3:
         return []
-    found = skeleton(tree.measures, sorted(tree.members))
+    found = known or skeleton(tree.measures, sorted(tree.members))
     true = {frozenset(edge) for edge in tree.edges}
     both_ways = core_signs(found)
     return [(both_ways[edge], frozenset(edge) in true) for edge in found.core]
@@ -40,11 +40,11 @@ def signs(tree: TrueTree) -> Seen:
 def learn_adjacency(
     zoos: Sequence[Seen], copies_right: int = 0, copies_seen: int = 0, absence: tuple[float, float] = (0.0, 0.5)
 ) -> AdjacencyWeights:
-    """The logistic regression that an edge is true over the logs of its margin and of its and the others' angles.
+    """The logistic regression that an edge is true over logs of its margin, its and others' angles, steps beside it.
 
-    Angles speak against an edge, acute ones less, and a margin for it, or they say nothing; every zoo counts alike. Of
-    an acute angle two weights add up: they are bound so that it never speaks for an edge. Of copies their share, by
-    Laplace's rule of succession. `absence` is what `learn_rarity` finds.
+    Angles speak against an edge, acute ones less, and short steps beside it, a margin for it, or they say nothing;
+    every zoo counts alike. Of an acute angle two weights add up: they are bound so that it never speaks for an edge. Of
+    copies their share, by Laplace's rule of succession. `absence` is what `learn_rarity` finds.
     """
     zoos = [zoo for zoo in zoos if zoo]
     edges = list(chain.from_iterable(zoos))
@@ -53,21 +53,22 @@ def learn_adjacency(
     table = np.array([_row(one) for one, _ in edges])
     usual = [
         float(np.average(column[known], weights=share[known])) if (known := ~np.isnan(column)).any() else 0.0
-        for column in table[:, 2:].T
+        for column in table[:, 2:5].T
     ]
-    seen = np.column_stack([table[:, :2], np.where(np.isnan(table[:, 2:]), usual, table[:, 2:])])
+    angles = np.where(np.isnan(table[:, 2:5]), usual, table[:, 2:5])
+    seen = np.column_stack([table[:, :2], angles, table[:, 5]])
 
     def weighed(free: NDArray[np.float64]) -> NDArray[np.float64]:
-        offset, margin, slanted, acute, elsewhere = free
-        return np.array([offset, margin, slanted - acute, acute, elsewhere])
+        offset, margin, slanted, acute, elsewhere, beside = free
+        return np.array([offset, margin, slanted - acute, acute, elsewhere, beside])
 
     def loss(free: NDArray[np.float64]) -> float:
         weights = weighed(free)
         logits = seen @ weights
         return float(share @ (np.logaddexp(0, logits) - true * logits)) + PENALTY * float(weights @ weights)
 
-    bounds = [(None, None), (0.0, None), (None, 0.0), (0.0, None), (None, 0.0)]
-    found = weighed(minimize(loss, np.array([1.0, 1.0, -1.0, 0.0, 0.0]), bounds=bounds).x)
+    bounds = [(None, None), (0.0, None), (None, 0.0), (0.0, None), (None, 0.0), (0.0, None)]
+    found = weighed(minimize(loss, np.array([1.0, 1.0, -1.0, 0.0, 0.0, 0.0]), bounds=bounds).x)
     copy = (copies_right + 1) / (copies_seen + 2)
     return AdjacencyWeights(*(round(float(value), 4) for value in (*found, *usual, copy, *absence)))
 
@@ -75,7 +76,7 @@ def learn_adjacency(
 def _row(one: Signs) -> tuple[float, ...]:
     """1, and the numbers that the weights are of; NaN where there are no other edges."""
     angle, acute = (float("nan") if isnan(value) else log(value + ANGLE_FLOOR) for value in (one.angle, one.acute))
-    return 1.0, log(one.margin + MARGIN_FLOOR), angle, acute, one.elsewhere
+    return 1.0, log(one.margin + MARGIN_FLOOR), angle, acute, one.elsewhere, one.beside
 
 
 def copies_found(models: Mapping[str, Mapping[str, Any]], families: Sequence[Family]) -> tuple[int, int]:

@@ -59,7 +59,7 @@ class Answer:
 
 
 def recover(families: Sequence[Family], parameters: Parameters | None = None, *, detector: bool = False) -> Answer:
-    """Our method with its defaults, unless others are given; `detector`: the learned one is asked for directions."""
+    """Our method with its defaults, unless others are given; `detector`: the learned one is asked too."""
     trees, edges, groups = [], [], []
     for measures, names in families:
         name = dict(zip(measures.members, names, strict=True))

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from safetensors.numpy import save_file
 
 from benchmarks.recovery import commit
 from benchmarks.recovery_zoos import kept_at, open_zoo
-from benchmarks.train_detector_data import LabelledPairs, labelled
+from benchmarks.train_detector_data import ChosenPairs, LabelledPairs, labelled
 from benchmarks.train_detector_network import MIX, TOKENS, examples, logits_of, scales, temperatures, train, weights_of
 from benchmarks.train_detector_report import Scored, line, scored
 from lineage.detector_network import CLASSES, FILE, Network, Weights, feature_names, network, read_network
@@ -44,7 +44,7 @@ RUNS, FOLDS = 5, 10
 STEPS = 700
 
 
-def folds(zoos: Sequence[LabelledPairs]) -> dict[str, int]:
+def folds(zoos: Iterable[LabelledPairs | ChosenPairs]) -> dict[str, int]:
     """Of every root the fold of ten that it belongs to; the roots of most pairs are spread evenly."""
     counted = Counter(root for zoo in zoos for pair in zoo.roots for root in pair)
     ordered = sorted(counted, key=lambda root: (-counted[root], root))

@@ -77,8 +77,34 @@ def root_name(above: Mapping[str, int], family: str) -> str:
     return top.rsplit("/", 1)[-1].removeprefix(f"{family}-").removeprefix("initialisation ")[:9]
 
 
+@dataclass(frozen=True)
+class ChosenPairs:
+    """Pairs of one family of a zoo that are looked at, before any feature is computed."""
+
+    measures: FamilyMeasures
+    pairs: tuple[tuple[int, int], ...]  # positions of members
+    label: NDArray[np.intp]  # (p,) index into `lineage.detector_network.CLASSES`
+    roots: tuple[tuple[str, str], ...]
+    optimisers: tuple[frozenset[str], ...]
+
+
 def labelled(zoo: Zoo, cache: Path, *, whole: bool = False) -> list[LabelledPairs]:
     """The pairs of a zoo's families: sampled by MOST, or all of them if `whole`. The same each time."""
+    return [
+        LabelledPairs(
+            zoo.name,
+            zoo.architecture,
+            FeatureTable(one.measures).features(one.pairs),
+            one.label,
+            one.roots,
+            one.optimisers,
+        )
+        for one in chosen_pairs(zoo, cache, whole=whole)
+    ]
+
+
+def chosen_pairs(zoo: Zoo, cache: Path, *, whole: bool = False) -> list[ChosenPairs]:
+    """Which pairs `labelled` takes of each family, and what they are: all that a split needs, in no time."""
     truth = truth_of(zoo)
     parents = {name: tuple(found) for name, found in truth.parents.items()}
     for name, one in zoo.models.items():
@@ -102,7 +128,7 @@ def _of_family(
     rng: np.random.Generator,
     *,
     whole: bool,
-) -> LabelledPairs:
+) -> ChosenPairs:
     known = [same.get(name, name) for name in names]
     again = {one for group in duplicates(measures) for one in group[1:]}
     shown = [place for place in range(len(names)) if place not in again]
@@ -117,16 +143,14 @@ def _of_family(
     for kind, some in sorted(by_class.items()):
         keep = len(some) if whole else min(len(some), MOST[kind])
         chosen += [some[place] for place in sorted(rng.choice(len(some), keep, replace=False).tolist())]
-    pairs = [(i, j) for i, j, _ in chosen]
     roots = [root_name(above[known[place]], zoo.models[names[place]]["family"]) for place in range(len(names))]
     used = [optimisers(zoo.models, above[one]) for one in known]
-    return LabelledPairs(
-        zoo.name,
-        zoo.architecture,
-        FeatureTable(measures).features(pairs),
+    return ChosenPairs(
+        measures,
+        tuple((i, j) for i, j, _ in chosen),
         np.array([label for _, _, label in chosen], dtype=np.intp),
-        tuple((roots[i], roots[j]) for i, j in pairs),
-        tuple(used[i] | used[j] for i, j in pairs),
+        tuple((roots[i], roots[j]) for i, j, _ in chosen),
+        tuple(used[i] | used[j] for i, j, _ in chosen),
     )
 
 

@@ -175,14 +175,8 @@ def print_difference(screen: Console, found: Difference) -> None:
     say(f"run {found.before.number} against run {found.after.number}")
     for what, old, new in found.settings:
         say(f"  {what}: {old} -> {new}")
-    for title, models in (
-        ("joined", found.joined),
-        ("left", found.left),
-        ("new revision", found.new_revision),
-        ("another root above", found.rerooted),
-    ):
-        for model in models:
-            say(f"  {title}: {found.name(model)}")
+    for line in _members(found):
+        say(f"  {line}")
     for change in found.edges:
         say(f"  {_changed(found, change)}")
         if change.because:
@@ -197,6 +191,21 @@ def print_difference(screen: Console, found: Difference) -> None:
             say(f"  {title}: {', '.join(sorted(found.name(model) for model in group))}")
     if found.same:
         say("  they answer the same")
+
+
+def _members(found: Difference) -> list[str]:
+    """What became of members; those that have another root together with all that have it in place of the same."""
+    lines = [
+        f"{title}: {found.name(model)}"
+        for title, models in (("joined", found.joined), ("left", found.left), ("new revision", found.new_revision))
+        for model in models
+    ]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for model in found.rerooted:
+        roots = (found.before.roots.get(model), found.after.roots.get(model))
+        old, new = ("nobody" if one is None else found.name(one) for one in roots)
+        groups.setdefault((old, new), []).append(found.name(model))
+    return lines + [f"another root: {old} -> {new}, above {', '.join(models)}" for (old, new), models in groups.items()]
 
 
 def _changed(found: Difference, change: EdgeChange) -> str:

@@ -1,11 +1,12 @@
 """Whether two members that a skeleton joins are parent and child at all, in either direction.
 
-Three signs say so. The margin: how much dearer than the edge the best pair is that could replace it. The angles at its
+Four signs say so. The margin: how much dearer than the edge the best pair is that could replace it. The angles at its
 ends: in a tree whose steps are independent every member sees its neighbours at right angles, so an edge that is not at
 right angles to the others at its ends lies where siblings share a drift, where a parent is missing or where the tree
 is wrong, however clear its margin is. And the angles of the tree's other edges: where siblings share a drift they do so
-all over a tree, so that an edge which looks clear among skewed ones is less sure than one among straight ones. The
-logistic regression on the logs of all three is learnt on zoos (benchmarks/learn_adjacency.py). Copies are no part of
+all over a tree, so that an edge which looks clear among skewed ones is less sure than one among straight ones. And the
+steps beside it: where one is far shorter, chance decides which of that step's ends the edge hangs on (uneven.py). The
+logistic regression on the logs of all four is learnt on zoos (benchmarks/learn_adjacency.py). Copies are no part of
 it: they stand in their sources' nodes, and a source would seem to compete with its own copies.
 """
 
@@ -19,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from lineage.between import CLEAR
 from lineage.drift import cosine
 from lineage.learnt import AdjacencyWeights
 from lineage.preorder import Preorder, preorder
 from lineage.replacement import dense_replacements
 from lineage.skeleton import Skeleton
+from lineage.uneven import steps_beside
 from lineage.walk import outward
 
 LARGEST_MARGIN = 3.0
@@ -39,6 +42,7 @@ class Signs:
     angle: float  # largest |cosine| between the edge and others at its ends, within 0 .. 1; NaN: there are no others
     acute: float  # largest cosine there, 0 if none is positive: siblings with a drift see their parent's others so
     elsewhere: float = nan  # mean of the logs of the other edges' angles, see `logs_elsewhere`; NaN: there are none
+    beside: float = 0.0  # how short the steps at its ends are, see `lineage.uneven.steps_beside`; 0: none is shorter
 
     def probability(self, weights: AdjacencyWeights) -> float:
         """That the edge is true."""
@@ -48,6 +52,7 @@ class Signs:
         elsewhere = weights.usual_elsewhere if isnan(self.elsewhere) else self.elsewhere
         odds = weights.offset + weights.margin * log(self.margin + MARGIN_FLOOR)
         odds += weights.angle * angle + weights.acute * acute + weights.elsewhere * elsewhere
+        odds += weights.beside * self.beside
         return float(expit(odds))
 
 
@@ -61,10 +66,20 @@ def core_signs(found: Skeleton) -> dict[tuple[int, int], Signs]:
     margins = edge_margins(found.core_squared, pairs, preorder(len(place), pairs, int(pairs[0, 0])))
     angles = edge_angles(found.core_squared, pairs)
     others = logs_elsewhere(angles[:, 0]).tolist()
+    beside = steps_beside(found.core_squared, pairs).tolist()
     signs: dict[tuple[int, int], Signs] = {}
-    for (a, b), margin, (angle, acute), other in zip(directed, margins.tolist(), angles.tolist(), others, strict=True):
-        signs[a, b] = signs[b, a] = Signs(max(margin, 0.0), angle, acute, other)
+    seen = zip(directed, margins.tolist(), angles.tolist(), others, beside, strict=True)
+    for (a, b), margin, (angle, acute), other, short in seen:
+        signs[a, b] = signs[b, a] = Signs(max(margin, 0.0), angle, acute, other, short)
     return signs
+
+
+def core_steps_beside(found: Skeleton) -> NDArray[np.float64]:
+    """(e,) how short the steps beside the core's edges are (`lineage.uneven`), but for edges between clear siblings."""
+    place = {member: index for index, member in enumerate(found.sources)}
+    inside = [edge for edge in found.core if found.between.get(edge, 0.0) < CLEAR]
+    pairs = np.array([(place[a], place[b]) for a, b in inside], dtype=np.intp).reshape(-1, 2)
+    return steps_beside(found.core_squared, pairs)
 
 
 def logs_elsewhere(angles: NDArray[np.float64]) -> NDArray[np.float64]:

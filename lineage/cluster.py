@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 
 from lineage.family import FamilyMeasures, LayerKind
-from lineage.pruned import forgiven_mass
+from lineage.pruned import bare, forgiven_mass
 
 Clusters = tuple[tuple[int, ...], ...]
 
@@ -53,7 +53,8 @@ def trunk_sums(
     The layers are those of `compared_layers`. Where each pair is summed over the layers that both have, the sums of two
     pairs are comparable only after division by `elements` or `squared_norms`.
 
-    With `related`, what was pruned from the sparser of two counts neither for their distance nor for their norms.
+    With `related`, what was pruned from the sparser of two counts neither for their distance nor for their norms, and
+    who has next to nothing left is compared with nobody who has more.
     """
     chosen = list(range(len(measures.members)) if members is None else members)
     has = compared_layers(measures, chosen, shared_share=shared_share, related=related, kindred_share=kindred_share)
@@ -74,6 +75,9 @@ def trunk_sums(
         squared += np.where(both, distance, 0.0)
     elements = (present * sizes[used, None]).T @ present
     squared[np.isnan(squared) | (elements == 0)] = np.inf
+    if related is not None:
+        nothing = bare(measures, chosen)
+        squared[nothing[:, None] != nothing] = np.inf
     np.fill_diagonal(squared, 0.0)
     return TrunkSums(squared, both_norms, elements)
 
@@ -116,6 +120,8 @@ def _kindred_layers(
     """(L,) the layers in which at least this share of the pairs, and one of them, are nearer than `related`."""
     kindred = np.zeros(len(has), dtype=bool)
     pairs = np.triu_indices(len(chosen), 1)
+    nothing = bare(measures, chosen)
+    told = ~(nothing[pairs[0]] | nothing[pairs[1]])
     for layer in np.flatnonzero(has.any(axis=1)):
         norms = measures.squared_norm[layer, chosen]
         squared = measures.squared_distance[layer][np.ix_(chosen, chosen)][pairs]
@@ -125,7 +131,7 @@ def _kindred_layers(
             squared, both_norms = squared - forgiven[pairs], both_norms - forgiven[pairs]
         near = squared < related**2 * both_norms
         near |= squared == 0
-        both = has[layer][pairs[0]] & has[layer][pairs[1]] & ~np.isnan(squared)  # of those that were measured
+        both = told & has[layer][pairs[0]] & has[layer][pairs[1]] & ~np.isnan(squared)  # of those that were measured
         kindred[layer] = near[both].sum() >= max(1, share * both.sum())
     return kindred
 

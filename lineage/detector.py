@@ -76,14 +76,19 @@ def exchanged(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def alone(measures: FamilyMeasures, a: int, b: int) -> FamilyMeasures:
     """The measures of two members and nobody else, `a` first: what they say without their family."""
-    chosen = [a, b]
+    return only(measures, (a, b))
+
+
+def only(measures: FamilyMeasures, members: Sequence[int]) -> FamilyMeasures:
+    """The measures of some members (positions) and nobody else, in their order."""
+    chosen = list(members)
     across = np.ix_(range(len(measures.layers)), chosen, chosen)
     each = ("count", "squared_norm", "variance", "kurtosis", "zeros", "outliers", "form")
     pairs = ("squared_distance", "slope", "rank", "equal")
     return replace(
         measures,
-        members=(measures.members[a], measures.members[b]),
-        digest=tuple((row[a], row[b]) for row in measures.digest),
+        members=tuple(measures.members[one] for one in chosen),
+        digest=tuple(tuple(row[one] for one in chosen) for row in measures.digest),
         lost=None if measures.lost is None else measures.lost[across],
         estimated=None if measures.estimated is None else measures.estimated[np.ix_(chosen, chosen)],
         **{name: getattr(measures, name)[:, chosen] for name in each},

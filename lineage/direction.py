@@ -17,6 +17,7 @@ from scipy.special import ndtri, stdtr
 
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
+from lineage.leaves import trusted
 from lineage.preorder import preorder
 from lineage.walk import outward
 
@@ -54,11 +55,19 @@ def root_tree(
 
 
 def rooted(
-    members: Sequence[int], evidence: dict[tuple[int, int], dict[str, float]], prior: Mapping[int, float] | None = None
+    members: Sequence[int],
+    evidence: dict[tuple[int, int], dict[str, float]],
+    prior: Mapping[int, float] | None = None,
+    sure: float = 1.0,
 ) -> Rooted:
-    """The root of a tree of `members` by the scores of all its edges, as `edge_scores` gives them."""
+    """The root of a tree of `members` by the scores of all its edges, as `edge_scores` gives them.
+
+    Of the log-odds that scores give, `sure` counts (`lineage.uneven.sureness`); of `prior` all do.
+    """
     weights = learnt().direction | ASKED
-    odds = {edge: sum(weights[name] * value for name, value in found.items()) for edge, found in evidence.items()}
+    odds = {
+        edge: sure * sum(weights[name] * value for name, value in found.items()) for edge, found in evidence.items()
+    }
     gains = root_gains(members, odds)
     for member, gain in (prior or {}).items():
         gains[member] += gain
@@ -75,11 +84,47 @@ def edge_scores(
     edges: Sequence[tuple[int, int]],
     stand_in: StandIns | None = None,
 ) -> dict[tuple[int, int], dict[str, float]]:
-    """The scores of every edge (i, j) of the tree that `edges` make of `members`, for "i is the parent of j"."""
+    """The scores of every edge (i, j) of the tree that `edges` make of `members`, for "i is the parent of j".
+
+    Slopes count as much as those of the tree's leaves deserve (leaves.py).
+    """
+    return trusting(plain_scores(measures, members, edges, stand_in), step_lengths(measures, edges))
+
+
+def plain_scores(
+    measures: FamilyMeasures,
+    members: Sequence[int],
+    edges: Sequence[tuple[int, int]],
+    stand_in: StandIns | None = None,
+) -> dict[tuple[int, int], dict[str, float]]:
+    """The same of a part of a tree, before its leaves are known."""
     if not edges:
         return {}
     found = _scores(measures, np.array(edges, dtype=np.intp), _sides(members, edges), len(members), stand_in)
     return dict(zip(edges, found, strict=True))
+
+
+def trusting(
+    scores: Mapping[tuple[int, int], dict[str, float]], lengths: Mapping[tuple[int, int], float]
+) -> dict[tuple[int, int], dict[str, float]]:
+    """The scores of a whole tree's edges with slopes trusted as its leaves say; `lengths` are those of the steps."""
+    slopes = np.array([told.get("slope", 0.0) for told in scores.values()])
+    trust = trusted(list(scores), slopes, np.array([lengths.get(edge, 0.0) for edge in scores])).tolist()
+    return {
+        edge: {**told, "slope": told["slope"] * worth} if told else {}
+        for (edge, told), worth in zip(scores.items(), trust, strict=True)
+    }
+
+
+def step_lengths(measures: FamilyMeasures, edges: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    """How long the steps of edges are beside the norm: the median of trunk layers that moved; 0 if none did."""
+    i, j = np.array(edges, dtype=np.intp).reshape(-1, 2).T
+    norms = (measures.squared_norm[:, i] + measures.squared_norm[:, j]) / 2
+    moved = (measures.squared_distance[:, i, j] > 0) & (norms > 0) & _of_kind(measures, LayerKind.TRUNK)[:, None]
+    square = np.divide(measures.squared_distance[:, i, j], norms, out=np.full(moved.shape, np.nan), where=moved)
+    length, known = np.zeros(len(edges)), moved.any(axis=0)
+    length[known] = np.sqrt(np.nanmedian(square[:, known], axis=0))
+    return dict(zip(edges, length.tolist(), strict=True))
 
 
 def weighed(

@@ -6,11 +6,13 @@ Fine-tunes on similar data move their parent in similar directions. With correla
 cosine at i of the ways to h and to j is near 0, as of any parent and child; if h lies between, the cosine at h is that
 of siblings, whatever that is in this tree. Both distributions are taken from the tree itself, with wide tails: two
 siblings may have seen the same data, and a child may go on as its parent did.
+
+Where siblings do drift, and angles do not say clearly which of the two it is, others may be asked besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,9 @@ SPREAD_AT_PARENTS = 0.04  # at least, of the cosines at those between
 SIBLINGS_TAIL = 0.1  # share of siblings whose cosine is anything from 0 to 1: two may have seen the very same data
 PARENTS_TAIL = 0.1  # share of those between whose cosine is anything from -1 to 0: a child that goes on as they did
 KNOWN_AS = 4.0  # siblings that the tree's median is worth beside those of the same parent
+SKEWED = 0.08  # from this median or spread of a tree's cosines on, angles may mislead; of trees that do not drift .07
+DECADES = 1.0  # of the lengths of a tree's steps; where they vary by more it is these that skew angles, and no drift
+CLEAR = 4.0  # log-odds, beyond which nobody else is asked
 _FEWEST = 3
 _SAME_ZEROS = 0.1
 _ROUNDS = 10
@@ -36,16 +41,21 @@ def settle(
     *,
     sure: NDArray[np.bool_] | None = None,
     zeros: NDArray[np.float64] | None = None,
+    asked: Callable[[NDArray[np.intp]], NDArray[np.float64]] | None = None,
 ) -> tuple[tuple[int, int], ...]:
     """Return the edges of the tree after all repairs, as pairs of positions, ascending.
 
     `squared` is (n, n) over `members`; the tree is seen from `root`. Pairs that are `sure` (n, n) keep their edge, and
     members whose shares of `zeros` (n,) differ by more than a tenth make no triangle.
+
+    `asked` says of chains (c, 3), where siblings drift and angles are unclear, how much likelier (in log) than by their
+    angles the last two are siblings, children of the first, than parent and child.
     """
     measured = _Measured(
         squared,
         np.zeros(squared.shape, dtype=bool) if sure is None else sure,
         np.zeros(len(squared)) if zeros is None else zeros,
+        None if asked is None else lambda chains: asked(np.array(members, dtype=np.intp)[chains]),
     )
     place = {member: index for index, member in enumerate(members)}
     parent = {place[child]: place[up] for up, child in outward(root, edges)}
@@ -63,6 +73,7 @@ class _Measured:
     squared: NDArray[np.float64]
     sure: NDArray[np.bool_]
     zeros: NDArray[np.float64]
+    asked: Callable[[NDArray[np.intp]], NDArray[np.float64]] | None = None
 
 
 def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
@@ -89,6 +100,10 @@ def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
     triangle = (np.abs(at_top) <= 1) & (np.abs(at_parent) <= 1)
     triangle &= np.ptp(measured.zeros[chains], axis=1) <= _SAME_ZEROS
     gain[~triangle | measured.sure[i, j]] = -np.inf
+    if measured.asked is not None and _drifts(parent, squared, usual, spread, spread_between):
+        unclear = np.flatnonzero(np.abs(gain) <= CLEAR)
+        if len(unclear):
+            gain[unclear] += measured.asked(chains[unclear])
     found: dict[int, int] = {}
     touched: set[int] = set()
     for at in np.argsort(-gain, kind="stable"):
@@ -98,6 +113,14 @@ def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
             found[int(j[at])] = int(h[at])
             touched |= {int(i[at]), int(j[at])}
     return found
+
+
+def _drifts(parent: Mapping[int, int], squared: NDArray[np.float64], *cosines: float) -> bool:
+    """Whether a tree's angles are skewed, by median or spread, though its steps are of one order of magnitude."""
+    own = squared[list(parent.values()), list(parent)]
+    lengths = np.log10(own[(own > 0) & np.isfinite(own)]) / 2
+    low, high = np.quantile(lengths, [0.1, 0.9]).tolist() if len(lengths) else (0.0, 0.0)
+    return max(map(abs, cosines)) >= SKEWED and high - low <= DECADES
 
 
 def cosine(

@@ -18,6 +18,7 @@ from lineage.skeleton import LOW_RANK, Skeleton
 from lineage.stage import EVIDENCE as STAGE
 from lineage.stage import generalisation
 from lineage.trees import InferredEdge
+from lineage.uneven import sharing
 
 
 def directed_edges(
@@ -32,10 +33,10 @@ def directed_edges(
 ) -> list[InferredEdge]:
     """The skeleton's edges `directed`, (parent, child) by position and a parent's own edge before its children's.
 
-    An edge's confidence is the probability of its direction, which is that of all roots on the parent's side, times
-    that of the two being joined at all (adjacency.py), and that of no parent of both being absent where one may be
-    (absent.py). From `decide` and `decide_direction` on an edge is decided, unless it lies within one of the groups
-    `absent`.
+    An edge's confidence is the probability of its direction, which is that of all roots on the parent's side, whoever
+    hangs on which of its ends (uneven.py), times that of the two being joined at all (adjacency.py), and that of no
+    parent of both being absent where one may be (absent.py). From `decide` and `decide_direction` on an edge is
+    decided, unless it lies within one of the groups `absent`.
     """
     if not directed:
         return []
@@ -46,13 +47,14 @@ def directed_edges(
     likely = np.array([rooted.probabilities.get(member, 0.0) for member in found.members])
     above = 1 - tree.below(likely[tree.order])
     signs = core_signs(found)
+    towards = _directions(found, {child: float(above[tree.place[place[child]]]) for _, child in directed}, directed)
     stages = generalisation(measures, directed).tolist()
     inferred = []
     for (parent, child), stage in zip(directed, stages, strict=True):
         node = found.copies.source.get(parent, parent)
         ends = node, found.copies.source.get(child, child)
         seen = signs.get(ends)
-        direction = float(above[tree.place[place[child]]])
+        direction = towards.get(ends, float(above[tree.place[place[child]]]))
         own = float(found.squared[place[parent], place[child]])
         adjacency = seen.probability(learnt().adjacency) if seen else learnt().adjacency.copy
         orphaned = lacking.get(ends)
@@ -93,8 +95,28 @@ def directed_edges(
     return inferred
 
 
+def _directions(
+    found: Skeleton, above: Mapping[int, float], directed: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], float]:
+    """Of the core's edges, by sources: how likely they are to be so directed, as nobody knows who hangs on whom.
+
+    `above` is the chance of the root to be on the parent's side of each child in the tree as it is.
+    """
+    inner = [edge for edge in found.core if found.between.get(edge, 0.0) < CLEAR]  # between siblings nobody is above
+    core = {pair for edge in inner for pair in (edge, edge[::-1])}
+    nodes = [(found.copies.source.get(parent, parent), child) for parent, child in directed]
+    inside = [edge for edge in nodes if edge in core]
+    if not inside:
+        return {}
+    at = {member: index for index, member in enumerate(found.sources)}
+    pairs = np.array([(at[parent], at[child]) for parent, child in inside], dtype=np.intp)
+    below = np.array([1 - above[child] for _, child in inside])
+    return dict(zip(inside, sharing(found.core_squared, pairs).above(below).tolist(), strict=True))
+
+
 def _signs(seen: Signs) -> dict[str, float]:
-    return {"margin": seen.margin} | ({} if isnan(seen.angle) else {"angle": seen.angle, "acute": seen.acute})
+    angles = {} if isnan(seen.angle) else {"angle": seen.angle, "acute": seen.acute}
+    return {"margin": seen.margin, **angles, "beside": seen.beside}
 
 
 def _scores(rooted: Rooted, parent: int, child: int) -> dict[str, float]:

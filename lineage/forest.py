@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lineage.cluster import SHARED_SHARE, THRESHOLD, compared_layers
 from lineage.family import FamilyMeasures
 from lineage.pair_store import Block, LayerPairs, PairStore, Strip
-from lineage.pruned import SPARSE
+from lineage.pruned import SPARSE, bare
 from lineage.span import Bools, Edges, Singles, rectangle_tree, sparse_tree
 from lineage.step import FLOOR
 
@@ -82,7 +82,7 @@ class _Sums:
         everyone = len(family.members)
         self._family, self._threshold = family, threshold
         self._wanted = np.zeros(everyone, dtype=bool)
-        self._wanted[members] = True
+        self._wanted[[one for one, nothing in zip(members, bare(family, members), strict=True) if not nothing]] = True
         self._has = np.zeros((len(family.layers), everyone), dtype=bool)
         self._has[:, members] = has
         self._uniform = bool(has[used].all())
@@ -126,7 +126,7 @@ class _Sums:
             kept = np.maximum(squared - lost - lost_of, 0.0)
             squared, both_norms = np.maximum(squared - one_way, 0.0), both_norms - one_way
             total.forgiven = one_way if total.forgiven is None else total.forgiven + one_way
-        typical = self._typical.get(layer) or self._look(layer, squared, both_norms, kept, i != j)
+        typical = self._typical.get(layer) or self._look(layer, squared, both_norms, kept, self._pairs(i, j))
         share = np.float32(self._share[layer])
         cost = np.log(kept * np.float32(1 / typical) + np.float32(FLOOR))
         cost *= share
@@ -141,6 +141,11 @@ class _Sums:
         total.cost += np.where(both, cost, 0)
         total.norms += np.where(both, both_norms, 0)
         total.weight += np.where(both, share, 0)
+
+    def _pairs(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> Bools:
+        """Which pairs are of two members that are asked about."""
+        found: Bools = self._wanted[i] & self._wanted[j] & (i != j)
+        return found
 
     def _look(self, layer: int, squared: Singles, both_norms: Singles, kept: Singles, others: Bools) -> float:
         """The median step of near relatives in a layer, from the first strip that has any; 1 as long as none has."""
@@ -179,7 +184,7 @@ class _Sums:
             cost = total.cost if total.weight is None else total.cost / total.weight
         relative[total.squared == 0] = 0.0
         related = (relative < self._threshold**2) & np.isfinite(cost)
-        related &= self._wanted[i] & self._wanted[j] & (i != j)
+        related &= self._pairs(i, j)
         if total.weight is not None:
             related &= total.weight > 0
         return relative, np.where(related, cost, np.float32(np.inf))

@@ -173,7 +173,8 @@ def _settings(before: RunRecord, after: RunRecord) -> tuple[tuple[str, Any, Any]
         ("parameter", before.parameters, after.parameters),
         ("version of", before.versions, after.versions),
     ):
-        pairs += [(f"{title} {name}", old.get(name), new.get(name)) for name in sorted({*old, *new})]
+        names = sorted({*old, *new} - {"method"})  # which comes first
+        pairs += [(f"{title} {name}", old.get(name), new.get(name)) for name in names]
     pairs.append(("version of measures", before.metric_version, after.metric_version))
     pairs.append(("batches of measures", list(before.batches), list(after.batches)))
     return tuple((name, old, new) for name, old, new in pairs if old != new)
@@ -193,7 +194,13 @@ def _because(
     kin = {one for run in (before, after) for one, root in run.roots.items() if root in trees}
     around = _member_changes(before, after, kin)
     shown = (*around[:_SHOWN], f"and {len(around) - _SHOWN} more of the tree") if len(around) > _SHOWN else around
-    named = tuple(f"another {name}" for name, _, _ in settings if name != "batches of measures")
+    # What only one of two methods knows goes with the method.
+    apart = before.method != after.method
+    named = tuple(
+        f"another {name}"
+        for name, old, new in settings
+        if name != "batches of measures" and not (apart and (old is None or new is None))
+    )
     again = any(name == "batches of measures" for name, _, _ in settings) and not around
     return (*shown, *named, *(("other measures",) if again else ()))
 

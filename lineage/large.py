@@ -27,7 +27,8 @@ from lineage.cluster import duplicates
 from lineage.copies import ROUNDING
 from lineage.dated import oldest_first
 from lineage.detector_direction import with_detector
-from lineage.direction import edge_scores
+from lineage.detector_siblings import sibling_odds
+from lineage.direction import plain_scores, step_lengths
 from lineage.edges import copy_edge, directed_edges
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.forest import Forest, forest
@@ -125,12 +126,14 @@ def _made(store: PairStore, groups: Sequence[tuple[int, ...]], detector: bool) -
     """The tree of each piece, with the scores of its edges."""
     kept = 0
     for group, measures in zip(groups, store.pieces(groups), strict=True):
-        found = skeleton(measures, range(len(group)))
-        scores = edge_scores(measures, found.sources, found.core, found.stand_in)
+        everyone = range(len(group))
+        found = skeleton(measures, everyone, asked=sibling_odds(measures, everyone) if detector else None)
+        scores = plain_scores(measures, found.sources, found.core, found.stand_in)
+        lengths = step_lengths(measures, found.core)
         if detector:
             scores = with_detector(measures, scores)
         kept += _bytes(measures)
-        yield Piece(group, found, scores, measures if kept <= _KEPT else None)
+        yield Piece(group, found, scores, lengths, measures if kept <= _KEPT else None)
 
 
 def _bytes(measures: FamilyMeasures) -> int:

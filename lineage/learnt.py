@@ -19,6 +19,7 @@ class AdjacencyWeights:
     angle: float  # of the log of the largest |cosine|
     acute: float  # of the log of the largest cosine above 0: an obtuse angle says more than an acute one
     elsewhere: float  # of the mean log of the other edges' largest |cosine|
+    beside: float  # of the log of the shortest steps at its ends over its own length
     usual_angle: float  # those logs where an edge has no others beside it: the means over the zoos
     usual_acute: float
     usual_elsewhere: float
@@ -56,6 +57,7 @@ class Learnt:
     adjacency: AdjacencyWeights
     absent: AbsentWeights
     stage: StageWeights
+    uneven: float  # of how uneven a tree's steps are, see `lineage.uneven.sureness`
     zoos: tuple[str, ...]
 
 
@@ -68,4 +70,4 @@ def learnt() -> Learnt:
     stage = StageWeights(content["stage"]["offset"], tuple(content["stage"]["signs"]))
     named = ("zoos", "edge_zoos", "absent_zoos", "stage_zoos")
     zoos = dict.fromkeys(zoo for name in named for zoo in content["provenance"].get(name, ()))
-    return Learnt(content["direction"], adjacency, absent, stage, tuple(zoos))
+    return Learnt(content["direction"], adjacency, absent, stage, content["uneven"], tuple(zoos))

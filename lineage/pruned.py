@@ -17,6 +17,7 @@ from lineage.family import FamilyMeasures, LayerKind
 
 SPARSE = 0.2  # share of zeros in a layer from which on it counts as pruned; int8 rounds 1 % and more to zero
 FEWEST_COMMON = 0.1
+FEWEST = 16  # common elements in which two layers are compared
 LOST_ROUNDING = 2e-7  # of a lost mass, which is stored in single precision
 
 
@@ -44,6 +45,21 @@ def zero_share(measures: FamilyMeasures, chosen: Sequence[int]) -> NDArray[np.fl
     rows = np.ix_(trunk, list(chosen))
     share: NDArray[np.float64] = measures.zeros[rows].sum(axis=0) / np.maximum(measures.count[rows].sum(axis=0), 1)
     return share
+
+
+def bare(measures: FamilyMeasures, chosen: Sequence[int]) -> NDArray[np.bool_]:
+    """(n,) who has no trunk layer of which enough is left to compare: a model of zeros, or pruned to next to nothing.
+
+    What the sparser of two lost is forgiven. Of such a one that is all, so that it would seem at no distance from
+    anybody, and make one tree of strangers.
+    """
+    trunk = [at for at, layer in enumerate(measures.layers) if layer.kind is LayerKind.TRUNK]
+    rows = np.ix_(trunk, list(chosen))
+    count, zeros = measures.count[rows], measures.zeros[rows]
+    kept = np.where(zeros > SPARSE * count, count - zeros, count)
+    enough = (count > 0) & (kept >= np.minimum(FEWEST, count))
+    found: NDArray[np.bool_] = np.asarray((count > 0).any(axis=0) & ~enough.any(axis=0))
+    return found
 
 
 def common_elements(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> CommonElements:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 
 from lineage import mother
 from lineage.absent import absent_parents
+from lineage.adjacency import core_steps_beside
 from lineage.between import CLEAR
 from lineage.cluster import clusters, duplicates
 from lineage.dated import oldest_first
 from lineage.detector_direction import with_detector
+from lineage.detector_siblings import sibling_odds
 from lineage.detector_trees import detector_heritage
 from lineage.direction import edge_scores, root_tree, rooted
 from lineage.edges import copy_edge, directed_edges, relation
@@ -32,8 +34,9 @@ from lineage.partition import Clustering
 from lineage.phylogeny import Settings, Sketches, phylogeny
 from lineage.root_prior import root_prior
 from lineage.rooted_apart import rooted_apart
-from lineage.skeleton import skeleton
+from lineage.skeleton import Unjoined, skeleton
 from lineage.trees import Heritage, InferredEdge, Tree
+from lineage.uneven import sureness
 from lineage.walk import outward
 
 
@@ -91,10 +94,11 @@ def _by_recover(measures: FamilyMeasures, parameters: Parameters, created: Mappi
     merged, notes = _merged(measures, shown, parameters)
     aside = {member for clade in merged.clades.values() for member in clade}
     plants = [
-        _grown(measures, cluster, parameters, created)
+        plant
         for cluster in clusters(
             measures, parameters.threshold, members=[member for member in shown if member not in aside]
         )
+        for plant in _all_grown(measures, cluster, parameters, created)
     ]
     home = {member: plant for plant in plants for member in plant.members}
     for merge in merged.found:
@@ -128,17 +132,28 @@ def _merged(measures: FamilyMeasures, shown: Sequence[int], parameters: Paramete
     return Merges((), {}), (note,) if parameters.merges else ()
 
 
+def _all_grown(
+    measures: FamilyMeasures, cluster: Sequence[int], parameters: Parameters, created: Mapping[int, float]
+) -> list[_Plant]:
+    """The tree of a cluster, or several where too little is left of its members to join them all."""
+    try:
+        return [_grown(measures, cluster, parameters, created)]
+    except Unjoined as apart:
+        return [plant for part in apart.parts for plant in _all_grown(measures, part, parameters, created)]
+
+
 def _grown(
     measures: FamilyMeasures, cluster: Sequence[int], parameters: Parameters, created: Mapping[int, float]
 ) -> _Plant:
     """The tree of a cluster without merges and duplicates."""
-    found = skeleton(measures, cluster)
+    found = skeleton(measures, cluster, asked=sibling_odds(measures, cluster) if parameters.detector else None)
     evidence = edge_scores(measures, found.sources, found.core, found.stand_in)
     if parameters.detector:
         evidence = with_detector(measures, evidence)
     prior = root_prior(measures, found.sources, found.core, created)
     clear = {edge for edge in found.core if found.between.get(edge, 0.0) >= CLEAR}
-    top = rooted_apart(rooted(found.sources, evidence, prior), clear, prior)
+    sure = sureness(core_steps_beside(found).tolist())
+    top = rooted_apart(rooted(found.sources, evidence, prior, sure), clear, prior, sure)
     directed = found.outward(top.root)
     absent = absent_parents(found, top.root)
     edges = directed_edges(

@@ -33,7 +33,7 @@ its floor hides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -57,6 +57,15 @@ from lineage.walk import outward
 LOW_RANK = 0.25
 FULL_SHARE = 0.25
 TOUCHED_SHARE = 0.2
+
+
+class Unjoined(ValueError):  # noqa: N818  # a property of the members; whoever asked may well go on
+    """Members that share too little to be joined; `parts` are the groups of them that can be, as positions."""
+
+    def __init__(self, parts: tuple[tuple[int, ...], ...]) -> None:
+        number = sum(map(len, parts))
+        super().__init__(f"no tree joins all of the {number} members, which fall into {len(parts)} groups")
+        self.parts = parts
 
 
 @dataclass(frozen=True)
@@ -102,10 +111,14 @@ def skeleton(
     low_rank: float = LOW_RANK,
     full_share: float = FULL_SHARE,
     touched_share: float = TOUCHED_SHARE,
+    asked: Callable[[NDArray[np.intp]], NDArray[np.float64]] | None = None,
 ) -> Skeleton:
     """Return the minimum spanning tree of a cluster (positions of members) by rank, where it helps, then distance.
 
-    Raises ValueError if members cannot be joined because they share no layer: not with what `lineage.cluster` gives.
+    `asked` is one more witness of who is whose sibling, see `lineage.drift.settle`, where ranks do not help.
+
+    Raises Unjoined if members share no layer, or hardly an element that is zero in neither: what `lineage.cluster`
+    joins may, where it was pruned to next to nothing.
     """
     chosen = tuple(members)
     found = copies(measures, chosen)
@@ -115,11 +128,13 @@ def skeleton(
     nodes = _nodes(measures, chosen, found)
     costs = [nodes.between(cost) for cost in (step.cost, ranks) if cost is not None][::-1]
     sources = list(nodes.sources)
+    nodes.check(costs)
     tree = [(sources[i], sources[j]) for i, j in spanning_tree(*costs)]
     squared = nodes.between(step.squared)
     first = root_tree(measures, sources, tree).root
     low = None if ranks is None else costs[0] < costs[0].max()  # ranks add up however siblings drift
-    core = settle(sources, tree, squared, first, sure=low, zeros=zero_share(measures, sources))
+    witness = asked if ranks is None else None
+    core = settle(sources, tree, squared, first, sure=low, zeros=zero_share(measures, sources), asked=witness)
     core = joined_by_roots(measures, sources, core)
     at = {member: place for place, member in enumerate(chosen)}
     result = Skeleton(
@@ -175,6 +190,14 @@ class _Nodes:
         other = self.speakers.who != np.array(self.sources)
         spoken = np.where(other | ~other.T, spoken, spoken.T)
         return np.minimum(spoken, spoken.T)
+
+    def check(self, costs: Sequence[NDArray[np.float64]]) -> None:
+        """Raise Unjoined where some nodes are reached from others at no finite cost."""
+        number, label = connected_components(np.asarray(np.isfinite(costs).all(axis=0)), directed=False)
+        if number > 1:
+            of = dict(zip(self.sources, label.tolist(), strict=True))
+            home = {one: of[self.found.source.get(one, one)] for one in self.members}
+            raise Unjoined(tuple(tuple(one for one in self.members if home[one] == part) for part in range(number)))
 
     def stand_in(self, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
         """For both ends of every edge: the copy of the other end that it is nearer to than to the other end itself."""

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineage.family import FamilyMeasures
-from lineage.pruned import common_elements
+from lineage.pruned import FEWEST, common_elements
 
 FLOOR = 0.01  # of a layer's median squared step: a layer that hardly moved counts like one that did not move at all
-FEWEST = 16  # common elements in which two layers are compared
 _SAMPLE = 1 << 16
 
 

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineage.absent import absent_parents
+from lineage.adjacency import core_steps_beside
 from lineage.between import CLEAR
-from lineage.direction import Rooted, rooted, weighed
+from lineage.direction import Rooted, rooted, trusting, weighed
 from lineage.family import FamilyMeasures
 from lineage.preorder import Preorder, preorder
 from lineage.root_prior import root_prior
 from lineage.rooted_apart import rooted_apart
 from lineage.skeleton import Skeleton
+from lineage.uneven import sureness
 from lineage.walk import outward
 
 Pair = tuple[int, int]
@@ -27,7 +29,8 @@ class Piece:
 
     members: tuple[int, ...]
     found: Skeleton
-    scores: dict[Pair, dict[str, float]]  # of every edge of the core
+    scores: dict[Pair, dict[str, float]]  # of every edge of the core, before the whole tree's leaves are asked
+    lengths: dict[Pair, float]  # of their steps
     measures: FamilyMeasures | None  # None: to be read again
 
     def at(self, pair: Pair) -> Pair:
@@ -53,11 +56,13 @@ class WholeTree:
         joined = _joined(own)
         members = sorted({piece.members[one] for piece in own for one in piece.found.sources})
         self._sources = np.array(members, dtype=np.intp)
-        self._scores = weighed(members, joined)
+        lengths = {piece.at(pair): length for piece in own for pair, length in piece.lengths.items()}
+        self._scores = trusting(weighed(members, joined), lengths)
+        sure = sureness(told for piece in own for told in core_steps_beside(piece.found).tolist())
         prior = root_prior(family, members, list(self._scores), created)
-        self.rooted = rooted(members, self._scores, prior)
+        self.rooted = rooted(members, self._scores, prior, sure)
         clear = {piece.at(pair) for piece in own for pair, told in piece.found.between.items() if told >= CLEAR}
-        self.rooted = rooted_apart(self.rooted, clear & joined.keys(), prior)
+        self.rooted = rooted_apart(self.rooted, clear & joined.keys(), prior, sure)
         self.root = self.rooted.root
         self._tree = _preorder(self._sources, list(self._scores), self.root)
         likely = np.array([self.rooted.probabilities[member] for member in members])

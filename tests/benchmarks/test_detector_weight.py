@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import detector_weight, phylogeny_odds
-from benchmarks.detector_weight import Told, fitted
+from benchmarks.detector_weight import Told, effects, fitted, turned
 from benchmarks.phylogeny_odds import Given, learnt, left_out
 
 # Two members; the root's only edge, whose log-odds the detector gives.
@@ -38,6 +38,15 @@ def test_log_odds_are_cut_off_at_the_limit_and_a_root_is_right_where_it_is_the_l
     assert pair(1.0, -100.0).loss(1.0, 2.0) == pair(1.0, -2.0).loss(1.0, 2.0)
     assert pair(1.0, -100.0).right(0.4, 2.0)
     assert not pair(1.0, -100.0).right(0.6, 2.0)
+
+
+def test_roots_that_are_won_and_lost_are_counted_apart() -> None:
+    zoo = [pair(-1.0, 4.0), pair(1.0, -4.0), pair(1.0, 4.0)]
+    assert turned(zoo, 0.5, 4.0) == (1, 1)
+    whole, own = effects({"ft-1": zoo}, 0.5, 4.0)
+    assert whole.startswith("in force, limit 4.0, weight 0.5: loss ")
+    assert own.startswith("  ft-1: loss ")
+    assert own.endswith(", roots +1 -1 of 3")
 
 
 def test_zoos_that_the_detector_was_not_trained_on_are_refused(

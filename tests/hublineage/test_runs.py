@@ -45,7 +45,9 @@ def test_two_runs_of_a_family_are_told_apart_by_what_they_came_from(twice: Comma
     assert twice("diff", newest, "--json").json == found
     family = twice("runs", "--json").json["runs"][0]["family"]
     assert twice("diff", family, "--json").json == found
-    assert "method: recover -> mother" in twice("diff", family).out
+    words = twice("diff", family).out
+    assert "  method: recover -> mother" in words
+    assert "parameter method" not in words
 
 
 def test_a_run_against_itself_answers_the_same(twice: Command) -> None:

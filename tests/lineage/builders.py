@@ -87,13 +87,16 @@ def slope_constancy(i: NDArray[np.float64], j: NDArray[np.float64]) -> float:
     j = j.reshape(i.shape)
     over = _scatter(i, j) + _scatter(i.T, j.T)
     under = _scatter(j, i) + _scatter(j.T, i.T)
-    return float(np.log(over / under))
+    return float(np.log(over / under)) if over > 0 and under > 0 else np.nan
 
 
 def _scatter(y: NDArray[np.float64], x: NDArray[np.float64]) -> float:
     """Of the slopes of y on x: sum_r <x_r,y_r>^2 / <x_r,x_r> - (sum_r <x_r,y_r>)^2 / sum_r <x_r,x_r>."""
     products, squares = (x * y).sum(axis=1), (x * x).sum(axis=1)
-    return float((products**2 / squares).sum() - products.sum() ** 2 / squares.sum())
+    if not squares.any():
+        return 0.0
+    rows = np.divide(products**2, squares, out=np.zeros_like(squares), where=squares > 0)
+    return float(rows.sum() - products.sum() ** 2 / squares.sum())
 
 
 @dataclass

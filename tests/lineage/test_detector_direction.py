@@ -85,7 +85,7 @@ def test_recover_asks_the_detector_only_where_it_is_told_to() -> None:
     assert all("detector" not in edge.evidence for edge in plain.edges)
     assert all(abs(edge.evidence["detector"]) <= MOST for edge in asked.edges)
     joined = [{frozenset((edge.parent, edge.child)) for edge in tree.edges} for tree in (plain, asked)]
-    assert joined[0] == joined[1]  # it has a say in directions alone
+    assert joined[0] == joined[1]  # of siblings it is asked where they drift
 
 
 def test_a_run_is_another_one_only_where_the_detector_is_asked() -> None:

@@ -55,6 +55,10 @@ def test_the_root_is_where_the_evidence_of_all_edges_is_largest(seed: int, membe
         for parent, child in away:
             on_side = side.get((parent, child)) or members - side[child, parent]
             seen = scores(measures, (parent, child), on_side, members)
+            told = found.evidence.get((parent, child)) or found.evidence[child, parent]
+            seen["slope"] = (
+                told["slope"] if (parent, child) in found.evidence else -told["slope"]
+            )  # as leaves.py has it
             odds += sum(learnt().direction[name] * value for name, value in seen.items())
         total.append(odds)
     # An edge that points the right way and one that is turned differ by its log-odds once, not twice.

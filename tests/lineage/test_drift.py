@@ -82,3 +82,50 @@ def test_a_right_angle_has_cosine_zero_and_equal_members_have_none() -> None:
     distances = np.array([[0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 2.0, 1.0], [1.0, 2.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]])
     at, a, b = np.array([0, 1, 0]), np.array([1, 0, 3]), np.array([2, 2, 1])
     np.testing.assert_allclose(cosine(distances, at, a, b), [0.0, np.sqrt(0.5), 0.0])
+
+
+STAR = [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 6)]
+
+
+def turned_back(rng: np.random.Generator, by: float, correlation: float = 0.4) -> Values:
+    """Distances of a parent (0), five children (1 to 5), and 6, a child of 1 that turns back towards 0."""
+    top = rng.normal(size=SIZE)
+    children = drifting(rng, top, [0.1] * 5, correlation)
+    return squared([top, *children, children[0] + 0.1 * rng.normal(size=SIZE) - by * (children[0] - top)])
+
+
+@pytest.mark.parametrize(("says", "parent"), [(50.0, 0), (-50.0, 1)])
+def test_another_witness_is_heard_where_angles_do_not_tell(says: float, parent: int) -> None:
+    chains: list[list[list[int]]] = []
+
+    def asked(some: NDArray[np.intp]) -> Values:
+        chains.append(some.tolist())
+        return np.full(len(some), says)
+
+    members = range(10, 17)
+    edges = [(10 + a, 10 + b) for a, b in STAR]
+    found = settle(members, edges, turned_back(np.random.default_rng(0), 0.1), 10, asked=asked)
+    assert (10 + parent, 16) in found
+    assert chains[0] == [[10, 11, 16]]  # by position in the family
+
+
+@pytest.mark.parametrize(
+    ("by", "correlation"), [(0.0, 0.4), (0.3, 0.4), (0.1, 0.0)], ids=["child", "sibling", "straight"]
+)
+def test_nobody_else_is_asked_where_angles_are_clear_or_the_tree_is_straight(by: float, correlation: float) -> None:
+    def asked(some: NDArray[np.intp]) -> Values:
+        raise AssertionError(f"asked about {some}")
+
+    distances = turned_back(np.random.default_rng(0), by, correlation)
+    assert settle(range(7), STAR, distances, 0, asked=asked) == settle(range(7), STAR, distances, 0)
+
+
+def test_nobody_else_is_asked_where_the_lengths_of_steps_skew_the_angles() -> None:
+    def asked(some: NDArray[np.intp]) -> Values:
+        raise AssertionError(f"asked about {some}")
+
+    rng = np.random.default_rng(0)
+    top = rng.normal(size=SIZE)
+    first, *others = drifting(rng, top, [0.1, 0.1, 0.1, 0.003, 0.003], 0.4)
+    last = first + 0.1 * rng.normal(size=SIZE) - 0.1 * (first - top)
+    settle(range(7), STAR, squared([top, first, *others, last]), 0, asked=asked)

@@ -97,6 +97,9 @@ def test_a_change_that_touches_no_changed_member_is_put_down_to_its_tree_and_to_
     assert changed[TINY] == ("odd joined",)
     (change,) = difference(OLD, replace(OLD, edges=edges, parameters={"decide": 0.8}, method="mother")).edges
     assert change.because == ("another method", "another parameter decide")
+    other = replace(OLD, edges=edges, parameters={"method": "mother", "c": 0.3}, method="mother")
+    (change,) = difference(OLD, other).edges
+    assert change.because == ("another method",)  # of which c is a part
     (change,) = difference(OLD, replace(OLD, edges=edges, batches=(7,))).edges
     assert change.because == ("other measures",)
     (change,) = difference(OLD, replace(OLD, edges=edges)).edges

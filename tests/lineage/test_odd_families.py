@@ -22,6 +22,7 @@ LAYERS = (
 ASKED = {
     "recover": Parameters(),
     "recover with the detector": Parameters(detector=True),
+    "recover, as if the family were large": Parameters(whole=1, piece=3),
     "mother": Parameters(method="mother"),
     "detector": Parameters(method="detector"),
     **{
@@ -89,3 +90,27 @@ def test_models_without_a_layer_in_common_are_apart(asked: Parameters) -> None:
     model = drawn(1)
     one, other = ({name: model[name] for name in names} for names in (("w0", "b0"), ("w1", "b1")))
     assert [tree.members for tree in inferred([one, other], asked).trees] == [(0,), (1,)]
+
+
+@METHODS
+def test_a_model_of_zeros_is_nobodys_relative(asked: Parameters) -> None:
+    # Sums of squares of eighths are exact in single precision, so that what is left is nothing, and not rounding.
+    parent, stranger = ({name: np.round(8 * values) / 8 for name, values in drawn(seed).items()} for seed in (1, 2))
+    nothing = {name: np.zeros_like(values) for name, values in parent.items()}
+    found = inferred([parent, child(3, parent), nothing, stranger, child(4, stranger)], asked)
+    if asked.method != "mother":  # the paper's has no idea of what was pruned
+        assert [tree.members for tree in found.trees] == [(0, 1), (2,), (3, 4)]
+
+
+@METHODS
+def test_models_of_which_hardly_an_element_is_left_stop_nobody(asked: Parameters) -> None:
+    parent = drawn(1)
+    kept = {name: np.abs(values) >= np.sort(np.abs(values), axis=None)[-3] for name, values in parent.items()}
+    few, other = ({name: one[name] * kept[name] for name in kept} for one in (parent, child(3, parent)))
+    inferred([parent, child(2, parent), few, other], asked)
+
+
+@METHODS
+def test_trunks_of_zeros_with_other_biases_stop_nobody(asked: Parameters) -> None:
+    models = [{name: values * (len(values.shape) < 2) for name, values in drawn(seed).items()} for seed in (1, 2)]
+    inferred([*models, drawn(3), child(4, drawn(3))], asked)

@@ -19,7 +19,7 @@ from lineage.trees import Heritage, Tree
 Model = dict[str, NDArray[np.float64]]
 
 LAYERS = (*(Layer(f"w{n}", (24, 20), LayerKind.TRUNK) for n in range(5)), Layer("bias", (24,), LayerKind.VECTOR))
-BY_WEIGHTS = {"direction", "adjacency", "margin", "angle", "acute", "squared_distance"} | {
+BY_WEIGHTS = {"direction", "adjacency", "margin", "angle", "acute", "beside", "squared_distance"} | {
     "slope", "kurtosis", "norm", "vectors", "start", "zeros", "stand_in", "side", "between", "stage: generalisation"
 }  # fmt: skip
 SURE = 0.9

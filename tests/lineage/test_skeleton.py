@@ -235,7 +235,7 @@ def test_a_cluster_of_a_family_is_named_by_positions_in_the_family() -> None:
 
 def test_members_that_share_nothing_have_no_skeleton() -> None:
     rng = np.random.default_rng(6)
-    with pytest.raises(ValueError, match="no tree joins all of the 2 nodes"):
+    with pytest.raises(ValueError, match="no tree joins all of the 2 members, which fall into 2 groups"):
         skeleton(measured([{"q": root(rng)["q"]}, {"k": root(rng)["k"]}]), (0, 1))
 
 
