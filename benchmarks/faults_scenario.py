@@ -73,7 +73,7 @@ def copied(models: Path, folder: Path, *, without: str | None = None) -> Hub:
     return Hub(root, late, names[0])
 
 
-def phases(hub: Hub, source: str) -> Iterator[list[queue.Deferred]]:
+def phases(hub: Hub, source: str) -> Iterator[list[kinds.Deferred]]:
     """What is queued each time; the Hub changes in between."""
     yield [kinds.crawl(source, Query(), increment=False)]
     hub.grow()
@@ -92,7 +92,7 @@ def opened(url: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def put(url: str, jobs: list[queue.Deferred]) -> None:
+def put(url: str, jobs: list[kinds.Deferred]) -> None:
     """Queue jobs."""
     with opened(url) as engine, transaction(engine) as session:
         queue.defer(session, jobs)

@@ -1,4 +1,4 @@
-"""What a fleet is to do: assumptions about the Hub, and the tasks that follow from them and from measured costs.
+"""What a fleet is to do: the tasks that follow from assumptions about the Hub and from measured costs.
 
 The path of one repository: a row of a listing; details, card, configurations and headers; the bytes of its weights,
 once for the sketches by which its neighbours are found, once with its batch, and again whenever it is a neighbour of
@@ -12,67 +12,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchmarks.fleet_assumptions import CARD, DETAILS, PAGE, ROW, SKETCH, Hub
 from benchmarks.fleet_simulation import Fleet, Task
 from crawler.addresses import REMEMBERED, TYPICAL
 from crawler.safetensors_header import FIRST_READ
-from db.addresses import KEPT_SECONDS
-from hublineage.settings import QueueSettings, parse_size
-from lineage.measure_options import Options
-from lineage.sketch import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from benchmarks.fleet_costs import Costs
 
-STAGES = ("list", "describe", "open batches", "measure", "infer", "compare")
-EXACT = Options().exact_members
-_QUEUE = QueueSettings()
-PAGE = 1_000
-_CARD = 2_400  # bytes on average, of the sample of recorded cards
-_ROW = 1_260  # bytes of a listing's row, of the recorded pages
-_DETAILS = 20_000  # bytes of one repository's details, with its files
-_SKETCH = 8 * BUCKETS  # bytes of a member's sketches
-_EDGE = 1_000  # bytes of an edge or a verdict with its evidence, about
 _LISTED_AT_ONCE = 10  # pages of a task
 _TASKS = 1_500  # of a stage, at the most
 _BLOCKS = 5_000  # of all lumps together, about
 _LUMPS = 50  # of a large family's batches, at the most: a lump is so many batches one after another
-
-
-@dataclass(frozen=True)
-class Hub:
-    """Assumptions, none of them measured on the whole Hub; a mean stands for every repository."""
-
-    name: str
-    listed: int = 3_000_000  # repositories in the listing
-    followed: int = 3_000_000  # described
-    measured: float = 0.4  # share of the followed whose weights are measured: open, safetensors, no adapter, no copy
-    model: float = 6e9  # bytes of a measured model's weights
-    width: float = 2.0  # bytes of a number
-    layers: int = 200
-    shards: float = 2.0  # weight files of a repository that has any
-    api: float = 1.5  # requests of the API per repository: its details, and the first commit where nothing is declared
-    small: float = 1.5  # resolves per repository: the card, and now and then a configuration or an index
-    family: int = 2_000  # members of a large family; they share them out
-    large: float = 0.8  # share of the measured that are in large families; the others are in families of `few`
-    few: int = 16
-    batch: int = EXACT  # new members that are measured together
-    neighbours: float = 16.0  # older models read for a new one: 16 where no two new ones share any
-    parts: float = 1.0  # of a model's bytes that are read: less where fixed ranges of each tensor stand for it
-    reads: float = 1.0  # of a new model for its sketches, before it is measured: 0 where those are kept
-    address: float = KEPT_SECONDS  # that a signed address is used; it is good for an hour
-    round_trip: float = 0.15  # seconds of a request
-    described_at_once: int = 4  # repositories
-    per_job: int = _QUEUE.describe  # repositories of a describe job
-    block: float = parse_size(_QUEUE.block)  # bytes of a measure job
-
-
-WHOLE = Hub("the whole Hub")
-POPULAR = Hub(
-    "one architecture of 100,000 models", followed=100_000, measured=1.0, model=16e9, layers=291, shards=4.0,
-    family=100_000, large=1.0,
-)  # fmt: skip
 
 
 def tasks(hub: Hub, costs: Costs, fleet: Fleet) -> list[Task]:
@@ -112,7 +65,7 @@ class _Plan:
                 yield from self.describe()
 
         return Task(
-            "list", "crawl", api=pages, bytes=rows * _ROW, processor=rows * self.costs.list_processor,
+            "list", "crawl", api=pages, bytes=rows * ROW, processor=rows * self.costs.list_processor,
             replies=pages * self.hub.round_trip, database=rows * self.costs.list_database, then=then,
         )  # fmt: skip
 
@@ -138,7 +91,7 @@ class _Plan:
 
         return Task(
             "describe", "crawl", api=api, resolvers=resolvers,
-            bytes=count * (_DETAILS + _CARD) + files * FIRST_READ,
+            bytes=count * (DETAILS + CARD) + files * FIRST_READ,
             processor=count * costs.describe_processor + jobs * costs.job_processor,
             replies=asked * hub.round_trip / hub.described_at_once,
             database=count * costs.describe_database + jobs * costs.job_database, then=then,
@@ -179,8 +132,8 @@ class _Plan:
         return Task(
             "open batches", "measure", resolvers=self._resolves(new, hub.batch, 1) if compares else 0, bytes=read,
             processor=read / hub.width * costs.number_processor + pairs * costs.candidate_processor
-            + batches * (middle * _SKETCH * costs.load_processor * compares + costs.job_processor),
-            database=batches * costs.job_database + new * _SKETCH * costs.measure_database, then=then,
+            + batches * (middle * SKETCH * costs.load_processor * compares + costs.job_processor),
+            database=batches * costs.job_database + new * SKETCH * costs.measure_database, then=then,
         )  # fmt: skip
 
     def _blocks(self, done: int, members: int, new: int, near: float, batches: int) -> Iterator[Task]:
@@ -217,7 +170,7 @@ class _Plan:
         hub, costs = self.hub, self.costs
         read = new * (1 + near) * hub.model * hub.parts
         numbers = hub.model * hub.parts / hub.width
-        stored = new * (pairs * hub.layers * costs.pair_bytes + _SKETCH)
+        stored = new * (pairs * hub.layers * costs.pair_bytes + SKETCH)
         jobs = max(1.0, read / hub.block)
         models = new * (1 + near)
         looks = self._looks(models, together)
@@ -283,30 +236,6 @@ class _Plan:
                 "infer", "measure",
                 processor=(self.models * costs.infer_processor + loaded * costs.load_processor) / families, then=then,
             )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What a stage leaves in the database."""
-
-    rows: float
-    bytes: float
-
-
-def stored(hub: Hub, costs: Costs) -> dict[str, Stored]:
-    """Rows and bytes by stage when all is done; of listing and describing as measured, of the rest by their laws."""
-    models = hub.followed * hub.measured
-    large = models * hub.large
-    near = min(hub.neighbours * hub.batch, hub.family / 2)
-    pairs = large * ((hub.batch + 1) / 2 + near) + (models - large) * (hub.few + 1) / 2
-    batches = large / hub.batch + (models - large) / hub.few
-    return {
-        "list": Stored(hub.listed * costs.list_rows, hub.listed * costs.list_bytes),
-        "describe": Stored(hub.followed * costs.describe_rows, hub.followed * costs.describe_bytes),
-        "measure": Stored(batches * hub.layers, pairs * hub.layers * costs.pair_bytes + models * _SKETCH),
-        "infer": Stored(models, models * _EDGE),
-        "compare": Stored(models, models * _EDGE),
-    }
 
 
 def _between(each: float, begin: int, end: int) -> int:

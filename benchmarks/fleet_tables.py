@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmarks.fleet_plan import POPULAR, WHOLE, Hub, stored, tasks
+from benchmarks.fleet_assumptions import POPULAR, WHOLE, Hub, stored
+from benchmarks.fleet_plan import tasks
 from benchmarks.fleet_simulation import RESOURCES, Fleet, Outcome, simulate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from db.measurements import PairRow
+from db.layer_measures import PairRow
 from db.models import MeasureBatch
 from lineage.digest import FORMS
 from lineage.family import FamilyMeasures, Layer, LayerKind

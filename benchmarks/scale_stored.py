@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.scale_family import dense_rows, digests, singles
 from benchmarks.storage import catalogue
+from db import layer_measures, measurements
 from db import lineage as rows
-from db import measurements
 from db.engine import transaction
 from hublineage.database import database
 from hublineage.settings import Settings
@@ -44,7 +44,7 @@ def fill(folder: Path, members: int, layers: int, seed: int) -> None:
                 "sketch": np.zeros((members, place.buckets)).tobytes(),
             }
             with transaction(engine) as session:
-                measurements.store_layer(session, batch, place.id, {**columns, **packed})
+                layer_measures.store_layer(session, batch, place.id, {**columns, **packed})
         with transaction(engine) as session:
             measurements.finish_batch(session, batch).finished_at = datetime.now(UTC)
     (folder / "family.txt").write_text(str(family))

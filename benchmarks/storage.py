@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, text
 
-from db import embedded, measurements, schema
+from db import embedded, layer_measures, measurements, schema
 from db.engine import connect, transaction
 from db.models import Family, FamilyLayer, Repository, Revision, SourceRow
 from lineage.measure_options import METRIC_VERSION
@@ -81,7 +81,7 @@ def store(engine: Engine, family: int, revisions: list[int], layers: list[Family
             numbers = ("mean", "variance", "skewness", "kurtosis", "squared_norm", "minimum", "maximum")
             columns = {name: random.random(len(new)).tolist() for name in numbers}
             with transaction(engine) as session:
-                measurements.store_layer(
+                layer_measures.store_layer(
                     session,
                     batch,
                     layer.id,

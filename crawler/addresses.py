@@ -47,8 +47,8 @@ class AddressExpiredError(Exception):
 class Shared(Protocol):
     """What other processes were told."""
 
-    def known(self, file: File, refused: Address | None) -> Address | None:
-        """An address that is not `refused`; None: this process is to ask, and to `tell` or to `forget`."""
+    def known(self, file: File, refused: Address | None) -> tuple[str, int | None] | None:
+        """Address and size, not of the `refused` one; None: this process is to ask, and to `tell` or to `forget`."""
 
     def tell(self, file: File, address: Address) -> None:
         """Let others have an address."""
@@ -57,17 +57,42 @@ class Shared(Protocol):
         """Do not give this address to others; None: none was to be had."""
 
 
+class Alone:
+    """Who shares addresses with nobody; satisfies Shared."""
+
+    def known(self, file: File, refused: Address | None) -> None:  # nothing is known of any
+        """Nothing: this process asks."""
+
+    def tell(self, file: File, address: Address) -> None:
+        """Nobody is told."""
+
+    def forget(self, file: File, address: Address | None) -> None:
+        """Nobody knows."""
+
+
+def no_headers(_: str) -> Mapping[str, str]:
+    """Those of an address that takes none."""
+    return {}
+
+
 class Addresses:
     """Addresses of the files used last, `limit` bytes of them, for many threads at once.
 
-    `resolve` asks the Hub for one that none of those has who share theirs.
+    `resolve` asks the Hub for one that none of those has whom `shared` names at that moment; `headers` makes those of
+    an address that comes from these, as they may hold a token and are told to nobody.
     """
 
     def __init__(
-        self, resolve: Callable[[File], Address], limit: int = REMEMBERED, shared: Shared | None = None
+        self,
+        resolve: Callable[[File], Address],
+        limit: int = REMEMBERED,
+        *,
+        shared: Callable[[], Shared] = Alone,
+        headers: Callable[[str], Mapping[str, str]] = no_headers,
     ) -> None:
         self._resolve = resolve
         self._shared = shared
+        self._headers = headers
         self._limit = limit
         self._held = 0  # bytes
         self._known: OrderedDict[File, Address] = OrderedDict()
@@ -106,8 +131,7 @@ class Addresses:
         with self._lock:
             if self._known.get(file) is address:
                 self._drop(file)
-        if self._shared is not None:
-            self._shared.forget(file, address)
+        self._shared().forget(file, address)
 
     def _ask(self, file: File, asked: Future[tuple[Address, bool]], refused: Address | None) -> tuple[Address, bool]:
         try:
@@ -132,18 +156,16 @@ class Addresses:
 
     def _found(self, file: File, refused: Address | None) -> tuple[Address, bool]:
         """An address that others share, or one that the Hub is asked for."""
-        shared = self._shared
-        known = None if shared is None else shared.known(file, refused)
+        shared = self._shared()
+        known = shared.known(file, refused)
         if known is not None:
-            return known, False
+            return Address(*known, self._headers(known[0])), False
         try:
             found = self._resolve(file)
         except BaseException:
-            if shared is not None:
-                shared.forget(file, None)
+            shared.forget(file, None)
             raise
-        if shared is not None:
-            shared.tell(file, found)
+        shared.tell(file, found)
         return found, True
 
     def _drop(self, file: File) -> None:

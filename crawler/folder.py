@@ -42,6 +42,11 @@ class _File:
     changed: int  # nanoseconds since 1970
 
 
+def folder_name(path: Path | str) -> str:
+    """The name of a folder as a source, its file: address, whether it is there or not."""
+    return Path(path).expanduser().resolve().as_uri()
+
+
 class FolderSource:
     """The models under `path`, satisfying crawler.source.Source. Raises SourceUnreachable where it is no folder."""
 
@@ -57,7 +62,7 @@ class FolderSource:
     @property
     def name(self) -> str:
         """The folder's file: address."""
-        return self._root.as_uri()
+        return folder_name(self._root)
 
     def pages(self, query: Query, cursor: str | None = None, *, newest_first: bool = False) -> Iterator[Page]:  # noqa: ARG002
         """The models by name; the cursor is the last name of the page before. Tags are those of `.hub.json`."""

@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from crawler.addresses import Address, AddressExpiredError, File
+from crawler.addresses import Address, AddressExpiredError, Alone, File, Shared
 from crawler.budget import Budget
 from crawler.doubt import TIMES, confirmed, is_doubtful
 from crawler.history import Commits, first_and_newest, read_commits
@@ -33,7 +33,6 @@ from crawler.observed import Observe, unobserved
 from crawler.plain import plain
 from crawler.ranges import RangeReader
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
-from crawler.shared_addresses import SharedAddresses
 from crawler.small import too_large
 from crawler.source import ByParts, Details, Listed, Page, Query, RemoteFile, Wanted
 from crawler.weights import likely_weights
@@ -53,7 +52,7 @@ class HubSource(ByParts):
     """A Hub at `endpoint`, satisfying crawler.source.Source, for many threads. Close it, or use it in a `with`.
 
     `token` None: that of `token_for`, and none where there is none. `budget` None: as many requests as it takes.
-    `observe` is told what each request came to. `shared`: where addresses of files are that other workers were told.
+    `observe` is told what each request came to. `shared`: with whom addresses of files are shared now.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class HubSource(ByParts):
         policy: Policy | None = None,
         timeout: httpx2.Timeout = TIMEOUT,
         observe: Observe = unobserved,
-        shared: SharedAddresses | None = None,
+        shared: Callable[[], Shared] = Alone,
     ) -> None:
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._token: str | bool = token or token_for(self._endpoint) or False
@@ -77,9 +76,9 @@ class HubSource(ByParts):
         self._api = HfApi(self._endpoint, token=self._token, library_name=NAME, library_version=VERSION)
         self._client = open_client(self._endpoint, budget, timeout=timeout, observe=observe)
         self._release = use_for_huggingface_hub(self._endpoint, budget, timeout=timeout, observe=observe)
-        if shared is not None:
-            shared.headers = self._headers_to
-        self._ranges = RangeReader(self._client, self._resolve, self._policy, settle=self._settled, shared=shared)
+        self._ranges = RangeReader(
+            self._client, self._resolve, self._policy, settle=self._settled, shared=shared, headers=self._headers_to
+        )
         self._listing = HubListing(self._endpoint, self._get, self._confirmed, page_size)
 
     @property

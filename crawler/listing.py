@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from crawler.declared import listed_parents
 from crawler.lookup import located
@@ -71,7 +71,7 @@ def list_repositories(
     """
     if increment and (query.ids or query.limit is not None):
         raise UsageError("an increment follows a whole listing: say no --id and no --limit with it")
-    words = query_words(query)
+    words = query.words
     with transaction(engine) as session:
         source_id = crawls.source_id(session, source.name)
         came = crawls.now(session)
@@ -88,14 +88,9 @@ def list_repositories(
     return Listing(crawl.id, source_id, kind, crawl.listed, removed)
 
 
-def query_words(query: Query) -> dict[str, Any]:
-    """A query as the catalogue stores it."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(query).items()}
-
-
 def _begin(engine: Engine, source: Source, source_id: int, kind: str, query: Query, known: datetime | None) -> Crawl:
     """The crawl to go on with, or a new one. Before its first page the source is asked how far its listing goes."""
-    words = query_words(query)
+    words = query.words
     with transaction(engine) as session:
         begun = crawls.unfinished(session, source_id, kind, words)
     if begun is not None:

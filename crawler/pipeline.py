@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from crawler.architecture import CanonicalTensor
 from crawler.describing import JOBS, describe_listed
 from crawler.families import families, family_name, representative, signature
-from crawler.listing import list_repositories, query_words
+from crawler.listing import list_repositories
 from crawler.lookup import look_up
 from db import catalogue, crawls, declared, problems
 from db.engine import exclusive, transaction
@@ -85,7 +85,7 @@ def crawl(
     described = 0
     if options.describe:
         with transaction(engine) as session:
-            waiting = crawls.to_describe(session, found.source_id, query_words(query))
+            waiting = crawls.to_describe(session, found.source_id, query.words)
         described = describe_listed(
             engine,
             source,

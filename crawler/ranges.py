@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-from crawler.addresses import Address, Addresses, AddressExpiredError, File, Shared
+from crawler.addresses import Address, Addresses, AddressExpiredError, Alone, File, Shared, no_headers
 from crawler.coalesce import Request, Span, coalesce
 from crawler.retry import Policy, TryAgain, check_transient_status, transport_error
 from crawler.source import ByParts, Wanted
@@ -43,6 +43,7 @@ class RangeReader(ByParts):
     """Reads ranges of files through one client, for many threads. `resolve` asks the Hub for a file's address and size.
 
     `settle` says what a TryAgain becomes whose tries are used up; what it raises ends the whole call (nobody answers).
+    `shared` and `headers`: see Addresses.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class RangeReader(ByParts):
         settle: Callable[[TryAgain], Failure] = lambda error: error,
         in_flight: int = IN_FLIGHT,
         clock: Callable[[], float] = time.monotonic,
-        shared: Shared | None = None,
+        shared: Callable[[], Shared] = Alone,
+        headers: Callable[[str], Mapping[str, str]] = no_headers,
     ) -> None:
         self._client = client
-        self._addresses = Addresses(resolve, shared=shared)
+        self._addresses = Addresses(resolve, shared=shared, headers=headers)
         self._policy = policy
         self._settle = settle
         self._clock = clock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ class Query:
     architectures: tuple[str, ...] = ()  # names or shell patterns; see crawler.selection
     ids: tuple[str, ...] = ()  # explicit repositories: looked up one by one instead of listed
     limit: int | None = None
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """As the catalogue stores it, and jobs carry it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)

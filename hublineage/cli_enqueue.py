@@ -1,18 +1,13 @@
 """The command `enqueue`: the main job for a source, into the queue."""
 
+# ruff: noqa: PLC0415  # what a command works with is imported when it runs: help needs none of it
+
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
 
-from crawler.source import Query
-from db.engine import transaction
-from db.errors import UsageError
-from hublineage import job
-from hublineage.context import known_sources, print_json, query_of, source_name, working
-from hublineage.jobs import kinds, queue
-from hublineage.jobs.schedule import scheduled
 from hublineage.options import (
     Architecture,
     Author,
@@ -54,6 +49,13 @@ def enqueue(
 
     hublineage enqueue --architecture LlamaForCausalLM && hublineage worker --drain
     """
+    from crawler.source import Query
+    from db import measurements
+    from db.engine import transaction
+    from db.errors import UsageError
+    from hublineage.context import known_sources, print_json, query_of, source_name, working
+    from hublineage.jobs import kinds, queue
+
     query = query_of(author, search, tag, architecture, ids, limit)
     if followed and (query != Query() or folder is not None or endpoint is not None):
         raise UsageError("--followed takes its queries from the settings: say no other with it")
@@ -62,6 +64,8 @@ def enqueue(
     name = None if followed else source_name(folder, endpoint, query, whole=list_only)
     with working(data_dir) as at:
         if name is None:
+            from hublineage.jobs.schedule import scheduled
+
             wanted = [one for _, one in scheduled(at.settings) if one.task in {kinds.CRAWL, kinds.SWEEP}]
             if not wanted:
                 raise UsageError("nothing is followed: add [[follow]] tables to the settings file (docs/settings.md)")
@@ -69,8 +73,9 @@ def enqueue(
             wanted = [kinds.crawl(name, query, increment=increment, list_only=list_only, retry_failed=retry_failed)]
         if retry_failed and name is not None:
             known = known_sources(at.engine).get(name)
-            families = [] if known is None else job.families(at.engine, known)
-            wanted += [kinds.plan(name, family, retry_failed=True) for family, _ in families]
+            with transaction(at.engine) as session:
+                families = [] if known is None else measurements.families(session, known)
+            wanted += [kinds.plan(name, family.id, retry_failed=True) for family in families]
         with transaction(at.engine) as session:
             new = queue.defer(session, wanted, hasten=True)
     if as_json:

@@ -1,32 +1,27 @@
 """The commands that run unattended: `worker` and `schedule`."""
 
+# ruff: noqa: PLC0415  # what a command works with is imported when it runs: help needs none of it
+
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
-from huggingface_hub import get_token
 
 from db.errors import UsageError
-from hublineage import logs
-from hublineage.context import Context, working
-from hublineage.database import address
-from hublineage.exposition import serving
-from hublineage.health import HealthCheck, heartbeat, watch
 from hublineage.jobs import kinds
-from hublineage.jobs.crew import Crew, end_with
-from hublineage.jobs.schedule import Scheduler
-from hublineage.jobs.worker import Assignment, Worker
-from hublineage.jobs.workplace import Workplace
-from hublineage.metrics import Metrics
 from hublineage.options import Cache, CacheSize, DataDir, Device, Jobs, Memory, QuotaShare
-from hublineage.settings import Settings, read_settings
-from hublineage.settings_file import VARIABLE, chosen_file
+
+if TYPE_CHECKING:
+    from hublineage.context import Context
+    from hublineage.health import HealthCheck
+    from hublineage.metrics import Metrics
+    from hublineage.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +97,12 @@ def worker(
     said |= {"log_format": log_format, "log_level": log_level, "metrics_port": metrics_port}
     if concurrency > 1:
         raise typer.Exit(_crew(context, concurrency, with_schedule=with_schedule, data_dir=data_dir, **said))
+    from hublineage.health import HealthCheck, heartbeat
+    from hublineage.jobs.crew import end_with
+    from hublineage.jobs.worker import Assignment, Worker
+    from hublineage.jobs.workplace import Workplace
+    from hublineage.metrics import Metrics
+
     assignment = Assignment(chosen, "empty" if drain else "idle" if once else "stopped", with_schedule)
     with _unattended(data_dir, **said) as (at, url):
         if parent is not None:
@@ -127,6 +128,10 @@ def schedule(
 
     hublineage schedule --log-format json --metrics-port 9100
     """
+    from hublineage.health import HealthCheck, watch
+    from hublineage.jobs.schedule import Scheduler
+    from hublineage.metrics import Metrics
+
     said = {"log_format": log_format, "log_level": log_level, "metrics_port": metrics_port}
     with _unattended(data_dir, **said) as (at, url):
         if not at.settings.follow:
@@ -142,6 +147,8 @@ def schedule(
 @contextmanager
 def _unattended(data_dir: Path | None, **said: Any) -> Iterator[tuple[Context, str]]:
     """The database of what runs unattended, with its logs set up; and its address."""
+    from hublineage.context import working
+
     _set_up_logs(_settings(data_dir, **said))
     with working(data_dir, **said) as at:
         yield at, at.engine.url.render_as_string(hide_password=False)
@@ -150,6 +157,8 @@ def _unattended(data_dir: Path | None, **said: Any) -> Iterator[tuple[Context, s
 @contextmanager
 def _watched(settings: Settings, metrics: Metrics, health: HealthCheck) -> Iterator[None]:
     """Let Prometheus and health checks ask, where the settings name a port."""
+    from hublineage.exposition import serving
+
     with ExitStack() as stack:
         if settings.metrics_port is not None:
             port = stack.enter_context(serving(metrics, health, settings.metrics_port))
@@ -158,6 +167,8 @@ def _watched(settings: Settings, metrics: Metrics, health: HealthCheck) -> Itera
 
 
 def _set_up_logs(settings: Settings) -> None:
+    from hublineage import logs
+
     logs.configure(settings.log_format, settings.log_level, secrets=_secrets(settings))
     # Each job's beginning and end is told by jobs.app, a lost database by jobs.worker.
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
@@ -167,6 +178,8 @@ def _set_up_logs(settings: Settings) -> None:
 
 def _secrets(settings: Settings) -> list[str]:
     """What must not be in a log, in whatever form it comes: the token, and passwords in addresses."""
+    from huggingface_hub import get_token
+
     addresses = [settings.database_url, settings.endpoint, *(one.endpoint for one in settings.follow)]
     passwords = [urlsplit(one).password for one in addresses if one]
     return [one for one in (get_token(), *passwords) if one]
@@ -174,6 +187,10 @@ def _secrets(settings: Settings) -> list[str]:
 
 def _crew(context: typer.Context, concurrency: int, *, with_schedule: bool, data_dir: Path | None, **said: Any) -> int:
     """Run so many processes with the same options; one of them schedules, and each takes the next port."""
+    from hublineage.database import address
+    from hublineage.jobs.crew import Crew
+    from hublineage.settings_file import VARIABLE, chosen_file
+
     settings = _settings(data_dir, **said)
     _set_up_logs(settings)
     command = ["worker", "--concurrency", "1"]
@@ -193,6 +210,8 @@ def _crew(context: typer.Context, concurrency: int, *, with_schedule: bool, data
 
 
 def _settings(data_dir: Path | None, **said: Any) -> Settings:
+    from hublineage.settings import read_settings
+
     return read_settings(**{name: value for name, value in {"data_dir": data_dir, **said}.items() if value is not None})
 
 

@@ -1,5 +1,7 @@
 """What the commands share: settings and database, the sources that are meant, and how results are printed."""
 
+# ruff: noqa: PLC0415  # what talks to databases and sources is imported when it is used: wrong usage is told without
+
 from __future__ import annotations
 
 import json
@@ -8,18 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from sqlalchemy import Engine, select
 
-from crawler.folder import FolderSource
 from crawler.source import Query
-from db.engine import transaction
 from db.errors import NothingToDo, UsageError
-from db.models import SourceRow
-from hublineage.database import database
-from hublineage.settings import Settings, read_settings
+from hublineage.settings import Settings, checked_endpoint, read_settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Context:
 @contextmanager
 def working(data_dir: Path | None, **settings: Any) -> Iterator[Context]:
     """The settings, those that the command line says over those of the environment, and the database of a command."""
+    from hublineage.database import database
+
     said = {name: value for name, value in {"data_dir": data_dir, **settings}.items() if value is not None}
     chosen = read_settings(**said)
     with database(chosen) as engine:
@@ -56,13 +58,18 @@ def source_name(folder: Path | None, endpoint: str | None, query: Query, *, whol
     if folder is not None and endpoint is not None:
         raise UsageError("--folder and --endpoint name two sources; one at a time")
     if folder is not None:
+        from crawler.folder import FolderSource
+
         return FolderSource(folder).name
     if query == Query() and endpoint is None and not whole:
         raise UsageError(
             "the whole Hub is a great deal: say --author, --search, --tag, --architecture, --id or --limit, "
             "or crawl --list-only"
         )
-    return (endpoint or read_settings().endpoint).rstrip("/")
+    try:
+        return checked_endpoint(endpoint or read_settings().endpoint).rstrip("/")
+    except ValueError as error:
+        raise UsageError(f"--endpoint {endpoint}: {error}") from error
 
 
 def said_source(folder: Path | None, endpoint: str | None) -> str | None:
@@ -74,6 +81,11 @@ def said_source(folder: Path | None, endpoint: str | None) -> str | None:
 
 def known_sources(engine: Engine) -> dict[str, int]:
     """The sources of the catalogue and their ids."""
+    from sqlalchemy import select
+
+    from db.engine import transaction
+    from db.models import SourceRow
+
     with transaction(engine) as session:
         return {row.name: row.id for row in session.scalars(select(SourceRow))}
 

@@ -1,66 +1,65 @@
-"""Where each setting that is in force came from."""
+"""Where a setting came from: an option, a variable of the environment, the file, or nowhere: the default."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
+from hublineage.settings_file import variable_of
 
-from hublineage.settings import Settings, read_settings
-from hublineage.settings_file import chosen_file, read_file
+if TYPE_CHECKING:
+    from pathlib import Path
 
-Origin = Literal["default", "file", "environment", "option"]
+    from pydantic import BaseModel
+
+Kind = Literal["default", "file", "environment", "option"]
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One setting: its name with that of its table before a dot, and the variable, option or file that gives it."""
+class Origin:
+    """The kind, and the option, variable or file that says it."""
 
-    name: str
-    value: Any
-    origin: Origin
-    by: str | None
+    kind: Kind
+    by: str | None = None
 
 
-def in_force(said: Mapping[str, Any]) -> list[Setting]:
-    """All settings in the order of their definition, where the command line says `said`. Raises UsageError."""
-    settings = read_settings(**said)
-    path = chosen_file()
-    written = {} if path is None else read_file(path, Settings)
-    found: list[Setting] = []
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        variable = str(field.validation_alias or f"HUBLINEAGE_{name}".upper())
-        if isinstance(value, BaseModel):
-            table = written.get(name, {})
-            for key in type(value).model_fields:
-                inner = f"{variable}__{key}".upper()
-                by = _by(key, said.get(name, {}), inner, table, path)
-                if by[0] != "environment" and _variable(variable) is not None and key not in said.get(name, {}):
-                    by = "environment", variable  # the whole table as JSON
-                found.append(Setting(f"{name}.{key}", getattr(value, key), *by))
-        else:
-            shown = [one.model_dump(mode="json", exclude_defaults=True) for one in value] if name == "follow" else value
-            found.append(Setting(name, shown, *_by(name, said, variable, written, path)))
-    return found
+@dataclass(frozen=True)
+class Said:
+    """All that says something of settings: options, the environment's variables, and the file with its content."""
+
+    options: Mapping[str, Any]
+    environment: Mapping[str, str]
+    file: Path | None
+    written: Mapping[str, Any]
 
 
-def _by(
-    name: str, said: Mapping[str, Any], variable: str, written: Mapping[str, Any], path: object
-) -> tuple[Origin, str | None]:
-    if name in said:
-        return "option", f"--{name.replace('_', '-')}"
-    known = _variable(variable)
-    if known is not None:
-        return "environment", known
-    if name in written:
-        return "file", str(path)
-    return "default", None
+def origin_of(place: Sequence[str], model: type[BaseModel], said: Said) -> Origin:
+    """Who gives the setting of that name, or of that table and key."""
+    name, *inner = place
+    variable = variable_of(model, name)
+    if name in said.options:
+        return Origin("option", f"--{name.replace('_', '-')}")
+    found = _variable(variable, inner, said.environment)
+    if found is not None:
+        return Origin("environment", found)
+    table = said.written.get(name)
+    if name in said.written and (not inner or (isinstance(table, dict) and inner[0] in table)):
+        return Origin("file", str(said.file))
+    return Origin("default")
 
 
-def _variable(name: str) -> str | None:
-    """The environment variable of a name as it is written there: pydantic-settings does not look at the case."""
-    return next((one for one in os.environ if one.upper() == name.upper()), None)
+def _variable(variable: str, inner: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """The variable of a setting, or of a key of its table or of any of them, in whatever case it is written."""
+    for name in environment:
+        if name.upper() == (f"{variable}__{inner[0]}".upper() if inner else variable):
+            return name
+    for name, value in environment.items():
+        if inner and name.upper() == variable:  # the table as JSON, laid over the file's key by key
+            table = json.loads(value)
+            if not isinstance(table, dict) or inner[0] in table:
+                return name
+        elif not inner and name.upper().startswith(f"{variable}__"):
+            return name
+    return None

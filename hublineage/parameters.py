@@ -27,7 +27,7 @@ def measuring(settings: Settings, *, retry_failed: bool = False) -> Options:
         memory,
         choose_device(settings.device),
         retry_failed,
-        sketches=settings.cache.expanduser() / "sketches" if settings.cache is not None else None,
+        sketches=settings.cache / "sketches" if settings.cache is not None else None,
         sketches_size=kept // 4,
         exact_members=settings.exact_members,
         exact_neighbours=settings.exact_neighbours,
@@ -37,7 +37,19 @@ def measuring(settings: Settings, *, retry_failed: bool = False) -> Options:
 def inferring(settings: Settings) -> Parameters:
     """How the queue infers. Raises UsageError for what does not go together."""
     said = settings.infer
-    return parameters(said.method, said.metric, said.trees, said.decide, said.decide_direction, detector=said.detector)
+    try:
+        return parameters(
+            said.method,
+            said.metric,
+            said.trees,
+            said.decide,
+            said.decide_direction,
+            said.clustering,
+            said.initialisation,
+            detector=said.detector,
+        )
+    except UsageError as error:
+        raise UsageError(f"[infer] of the settings, as options of `hublineage infer`: {error.detail}") from error
 
 
 def parameters(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from hublineage.jobs.listing import STATES
+from hublineage.jobs.kinds import STATES
+from hublineage.jobs.listing import subject
 from hublineage.logs import masked
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ def overview_words(view: Overview) -> dict[str, Any]:
 def stages_table(view: Overview) -> Table:
     """How many jobs of each task are in which state, and how long the rest takes."""
     left = f", about {duration(view.remaining)} left" if view.remaining else ""
-    table = Table(title=f"{view.workers} workers{left}", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=f"{view.workers} worker{'' if view.workers == 1 else 's'}{left}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     table.add_column("task")
     for state in STATES:
         table.add_column(state, justify="right")
@@ -44,8 +50,7 @@ def jobs_table(found: list[dict[str, Any]]) -> Table:
         why = one["reason"] or ""
         if one["state"] == "waiting" and one["due"]:
             why = f"not before {one['due'][:19]}" + (f": {why}" if why else "")
-        subject = one["what"] or one["args"].get("source", "")
-        words = (str(one["id"]), one["task"], one["state"], subject, done, why)
+        words = (str(one["id"]), one["task"], one["state"], subject(one), done, why)
         table.add_row(*(Text(masked(word)) for word in words))
     return table
 

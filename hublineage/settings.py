@@ -5,38 +5,83 @@ docs/settings.md shows the file with every key. `hublineage config` prints what 
 
 from __future__ import annotations
 
-import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from croniter import croniter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from croniter import CroniterBadDateError, croniter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
-from crawler.folder import FolderSource
 from crawler.source import Query
-from db.embedded import default_data_dir
 from db.errors import UsageError
-from hublineage.settings_file import PREFIX, check_environment, chosen_file, read_file
+from hublineage.options import ClusteringName, SchemeName
+from hublineage.origins import Origin, Said, origin_of
+from hublineage.settings_file import PREFIX, chosen_file, environment, read_file
 
 HUB = "https://huggingface.co"
 
 
+def checked_endpoint(text: str) -> str:
+    """A Hub's address, as it is. Raises ValueError for what is none."""
+    try:
+        parts = urlsplit(text)
+        named = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        named = False
+    if not named:
+        raise ValueError("this is no Hub's address, such as https://huggingface.co")
+    return text
+
+
+def _checked_size(text: str) -> str:
+    parse_size(text)
+    return text
+
+
+def _checked_memory(text: str) -> str:
+    parse_memory(text)
+    return text
+
+
+def _checked_device(text: str) -> str:
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", text) is None:
+        raise ValueError("expected auto, cpu, cuda or cuda:number")
+    return text
+
+
+Place = Annotated[Path, AfterValidator(Path.expanduser)]
+Endpoint = Annotated[str, AfterValidator(checked_endpoint)]
+Size = Annotated[str, AfterValidator(_checked_size)]
+Memory = Annotated[str, AfterValidator(_checked_memory)]
+Device = Annotated[str, AfterValidator(_checked_device)]
+
+
+def _default_data_dir() -> Path:
+    from db.embedded import default_data_dir  # noqa: PLC0415  # with what starts a server
+
+    return default_data_dir()
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Follow(_Section):
     """One part of a source that the schedule keeps up to date."""
 
     folder: Path | None = None  # in place of a Hub
-    endpoint: str | None = None  # of a Hub; else that of the settings
+    endpoint: Endpoint | None = None  # of a Hub; else that of the settings
     author: str | None = None
     search: str | None = None
     tags: tuple[str, ...] = ()
@@ -59,7 +104,9 @@ class Follow(_Section):
 
     def source(self, endpoint: str) -> str:
         """The source's name in the catalogue, where `endpoint` is the Hub of the settings."""
-        return FolderSource(self.folder).name if self.folder is not None else (self.endpoint or endpoint).rstrip("/")
+        from crawler.folder import folder_name  # noqa: PLC0415  # with what reads models
+
+        return folder_name(self.folder) if self.folder is not None else (self.endpoint or endpoint).rstrip("/")
 
 
 class Schedule(_Section):
@@ -75,6 +122,11 @@ class Schedule(_Section):
     def _is_cron(cls, expression: str) -> str:
         if expression and not croniter.is_valid(expression):
             raise ValueError("this is no cron expression, such as '7 * * * *': minute hour day month weekday")
+        try:
+            if expression:
+                croniter(expression).get_prev()
+        except CroniterBadDateError as error:
+            raise ValueError("no such moment ever comes") from error
         return expression
 
 
@@ -83,7 +135,7 @@ class QueueSettings(_Section):
 
     slice: float = Field(default=60.0, gt=0)  # after which a crawl gives its place to others
     describe: int = Field(default=100, ge=1)  # repositories of one job
-    block: str = "2GiB"  # of weights, of all members together, that one job measures
+    block: Size = "2GiB"  # of weights, of all members together, that one job measures
     settle_after: float = Field(default=5.0, ge=0)  # once repositories are described
     patience: float = Field(default=600.0, ge=0)  # how long settling waits for the rest of a crawl
     infer_after: float = Field(default=30.0, ge=0)  # once a family is measured: more members may come
@@ -96,12 +148,6 @@ class QueueSettings(_Section):
     stalled_after: float = Field(default=60.0, gt=0)  # without a heartbeat
     poll: float = Field(default=2.0, gt=0)  # for what no notification tells of
     keep_days: float = Field(default=7.0, ge=0)  # finished jobs
-
-    @field_validator("block")
-    @classmethod
-    def _is_size(cls, text: str) -> str:
-        parse_size(text)
-        return text
 
     @model_validator(mode="after")
     def _hears_heartbeats(self) -> QueueSettings:
@@ -116,6 +162,8 @@ class Inference(_Section):
     method: Literal["recover", "mother", "phylogeny", "detector"] = "recover"
     trees: int | None = Field(default=None, ge=1)
     metric: Literal["fine-tune", "low-rank"] = "fine-tune"
+    clustering: ClusteringName | None = None  # of phylogeny, as is where it takes networks to have begun
+    initialisation: SchemeName | None = None
     detector: bool = False  # whether recover asks the learned detector for directions
     decide: float | None = Field(default=None, ge=0, le=1)
     decide_direction: float | None = Field(default=None, ge=0, le=1)
@@ -137,14 +185,14 @@ class Settings(BaseSettings):
     )
 
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
-    endpoint: str = Field(default=HUB, validation_alias="HF_ENDPOINT")
-    data_dir: Path = Field(default_factory=default_data_dir)
-    memory: str = "1GiB"
-    device: str = "auto"
+    endpoint: Endpoint = Field(default=HUB, validation_alias="HF_ENDPOINT")
+    data_dir: Place = Field(default_factory=_default_data_dir)
+    memory: Memory = "1GiB"
+    device: Device = "auto"
     quota_share: float = Field(default=0.5, gt=0, le=1)  # of what the Hub grants
     jobs: int = Field(default=4, ge=1, le=64)  # repositories that are described at a time
-    cache: Path | None = None  # keeps bytes of weights between runs
-    cache_size: str = "50GiB"
+    cache: Place | None = None  # keeps bytes of weights between runs
+    cache_size: Size = "50GiB"
     exact_members: int = Field(default=256, ge=2)  # of a family whose pairs are all measured exactly
     exact_neighbours: int = Field(default=16, ge=1)  # of a new member of a larger one
     log_format: Literal["text", "json"] = "text"
@@ -161,29 +209,75 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the library passes it by name
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the library passes it by name
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # as above
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # as above
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The command line before the environment before the file."""
         path = chosen_file()
         found = {} if path is None else read_file(path, cls)
-        return init_settings, env_settings, InitSettingsSource(settings_cls, found)
+        variables = EnvSettingsSource(settings_cls)
+        variables.env_vars = {name.lower(): value for name, value in environment(cls).items()}
+        return init_settings, variables, InitSettingsSource(settings_cls, found)
 
 
 def read_settings(**said: Any) -> Settings:
-    """The settings with what the command line says laid over them. Raises UsageError, which names what is wrong."""
-    check_environment(os.environ, Settings)
+    """The settings with what the command line says laid over them.
+
+    Raises UsageError, which names what is wrong, and the option, the variable or the file that says so.
+    """
     try:
         return Settings(**said)
-    except SettingsError as error:  # what should be JSON is none
-        raise UsageError(f"{error}: {' '.join(str(error.__cause__).split())}") from error
     except ValidationError as error:
-        wrong = error.errors()[0]
-        name = ".".join(str(part) for part in wrong["loc"]) or "settings"
-        value = wrong.get("input")
-        shown = "" if isinstance(value, dict) else f" {value!r}"
-        raise UsageError(f"{name}{shown}: {wrong['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(_words(error.errors()[0], _everything(said))) from error
+
+
+_PLAINLY = {"model_type": "expected a table", "tuple_type": "expected a list"}  # where pydantic names its classes
+
+
+def _words(wrong: ErrorDetails, said: Said) -> str:
+    """What is wrong, where, and who says so; of values that are text nothing secret."""
+    from hublineage.logs import masked  # noqa: PLC0415  # only where an error asks for it
+
+    by_variable = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
+    place = [by_variable.get(str(wrong["loc"][0]), str(wrong["loc"][0])), *map(str, wrong["loc"][1:])]
+    is_table = isinstance(getattr(Settings.model_fields[place[0]], "default", None), BaseModel)
+    origin = origin_of(place[: 1 + is_table], Settings, said)
+    shown = "" if isinstance(wrong["input"], dict | BaseModel) else f" {masked(repr(wrong['input']))}"
+    told = _PLAINLY.get(wrong["type"], wrong["msg"].removeprefix("Value error, "))
+    return f"{f'{origin.by}: ' if origin.by else ''}{'.'.join(place)}{shown}: {told}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting that is in force: its name with that of its table before a dot, and where it came from."""
+
+    name: str
+    value: Any
+    origin: Origin
+
+
+def in_force(options: Mapping[str, Any]) -> list[Setting]:
+    """All settings in the order of their definition, where the command line says `options`. Raises UsageError."""
+    settings = read_settings(**options)
+    said = _everything(options)
+    found: list[Setting] = []
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            found += [
+                Setting(f"{name}.{key}", getattr(value, key), origin_of([name, key], Settings, said))
+                for key in type(value).model_fields
+            ]
+        else:
+            shown = [one.model_dump(mode="json", exclude_defaults=True) for one in value] if name == "follow" else value
+            found.append(Setting(name, shown, origin_of([name], Settings, said)))
+    return found
+
+
+def _everything(options: Mapping[str, Any]) -> Said:
+    path = chosen_file()
+    return Said(options, environment(Settings), path, {} if path is None else read_file(path, Settings))
 
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}

@@ -1,7 +1,8 @@
-"""The settings file: where it is, and that neither it nor the environment holds anything that nobody reads."""
+"""The settings file and the variables over it: where they are, and that they hold nothing that nobody reads."""
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "HUBLINEAGE_"
 VARIABLE = "HUBLINEAGE_CONFIG"
 OTHERS = (VARIABLE,)  # variables that are read and are no settings
+MAY_BE_EMPTY = f"{PREFIX}SCHEDULE__"  # ... and mean something then
 _NEAR = 60.0  # per cent of likeness from which on a key is suggested
 
 
@@ -59,14 +61,41 @@ def read_file(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
-def check_environment(environment: Mapping[str, str], model: type[BaseModel]) -> None:
-    """Raises UsageError for a variable of our prefix that is no setting; case does not count, as for all of them."""
-    names = _variables(model, PREFIX)
-    aliased = [field for field in model.model_fields.values() if field.validation_alias]
-    for name in environment:
-        if name.upper().startswith(PREFIX) and name.upper() not in names and name.upper() not in OTHERS:
-            known = [*names, *OTHERS, *(str(field.validation_alias) for field in aliased)]
-            raise UsageError(f"{name}: nobody reads this variable; {_hint(name.upper(), known, str)}")
+def variable_of(model: type[BaseModel], key: str) -> str:
+    """The variable that gives a setting."""
+    return str(model.model_fields[key].validation_alias or f"{PREFIX}{key.upper()}")
+
+
+def environment(model: type[BaseModel]) -> dict[str, str]:
+    """The variables that say something of settings: empty ones do not, but for the schedule's, where that is never.
+
+    Raises UsageError for one of our prefix that is no setting, for tables that are no JSON, and for keys in them that
+    nobody reads. Case does not count.
+    """
+    names = [*_variables(model, PREFIX), *OTHERS]
+    aliased = [variable_of(model, key) for key, field in model.model_fields.items() if field.validation_alias]
+    found = {}
+    for name, value in os.environ.items():
+        if name.upper().startswith(PREFIX) and name.upper() not in names:
+            raise UsageError(f"{name}: nobody reads this variable; {_hint(name.upper(), [*names, *aliased], str)}")
+        if name.upper() in {*names, *aliased} and (value or name.upper().startswith(MAY_BE_EMPTY)):
+            found[name] = value
+    for key, field in model.model_fields.items():
+        if _section(field.annotation) is not None:
+            _check_tables(found, variable_of(model, key), key, model)
+    return found
+
+
+def _check_tables(variables: Mapping[str, str], variable: str, key: str, model: type[BaseModel]) -> None:
+    for name, value in variables.items():
+        if name.upper() != variable:
+            continue
+        try:
+            tables = json.loads(value)
+        except ValueError as error:
+            raise UsageError(f"{name}: {value!r} is no JSON, as tables are here: {error}") from error
+        for place, inner, known in _unknown({key: tables}, model, ""):
+            raise UsageError(f"{name}: nobody reads {place}{inner!r}; {_hint(inner, known, repr)}")
 
 
 def _hint(key: str, known: Sequence[str], shown: Callable[[str], str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from crawler.addresses import Alone
 from crawler.budget import shared_budget
 from crawler.cache import CachedSource
 from crawler.folder import FolderSource
@@ -40,13 +41,14 @@ def open_source(
     on_wait: OnWait | None = None,
     policy: Policy | None = None,
     observe: Observe = unobserved,
-    shares: Callable[[], bool] | None = None,
+    shares: Callable[[], bool] = lambda: False,
 ) -> Source:
     """The source of a name, as the catalogue stores it: a Hub's address or a folder's file: address.
 
     Workers on one database share the Hub's quota, and addresses of files, which it is asked for, while `shares` says
-    so; `on_wait` is told of waits for it, and may raise, in place of the report; `observe` of each request that leaves.
-    Raises UsageError for other names.
+    so: who describes a repository asks the Hub itself, which may refuse it by now. `on_wait` is told of waits for the
+    quota, and may raise, in place of the report; `observe` of each request that leaves. Raises UsageError for other
+    names.
     """
     parts = urlsplit(name)
     if parts.scheme == "file":
@@ -59,8 +61,10 @@ def open_source(
 
     token = token_for(name)
     budget = shared_budget(engine, name, token, share=settings.quota_share, on_wait=on_wait or waiting)
-    shared = None if shares is None else SharedAddresses(engine, name, account_of(token), using=shares)
-    hub = HubSource(name, token, budget=budget, policy=policy, observe=observe, shared=shared)
+    alone, others = Alone(), SharedAddresses(engine, name, account_of(token))
+    hub = HubSource(
+        name, token, budget=budget, policy=policy, observe=observe, shared=lambda: others if shares() else alone
+    )
     if settings.cache is None:
         return hub
     try:
@@ -72,4 +76,4 @@ def open_source(
         with transaction(engine) as session:
             return catalogue.content_of(session, name, model, sha, path)
 
-    return CachedSource(hub, settings.cache.expanduser() / "weights", limit, content)
+    return CachedSource(hub, settings.cache / "weights", limit, content)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from db import failures, measurements
+from db import failures, layer_measures, measurements
 from db.engine import transaction
 from db.errors import Failure, TensorUnusable
 from db.models import MeasureBatch
@@ -60,7 +60,7 @@ def blocks(engine: Engine, batch_id: int, options: Options, *, size: int) -> lis
     with transaction(engine) as session:
         row = session.get_one(MeasureBatch, batch_id)
         layers = batch_layers(session, row.family_id, row.members, options.buckets)
-        done = measurements.measured_layers(session, batch_id)
+        done = layer_measures.measured_layers(session, batch_id)
     members = len(row.members) + len(row.against)
     cut: list[tuple[list[int], int]] = []
     for layer in layers:
@@ -146,7 +146,7 @@ def finish_batch(engine: Engine, batch_id: int, count: int) -> bool:
         if row.finished_at is not None:
             return True
         layers = batch_layers(session, row.family_id, row.members, count)
-        if not {layer.id for layer in layers} <= measurements.measured_layers(session, batch_id):
+        if not {layer.id for layer in layers} <= layer_measures.measured_layers(session, batch_id):
             return False
         measurements.finish_batch(session, batch_id)
         for revision in row.members:
@@ -163,7 +163,7 @@ def batch_layers(session: Session, family_id: int, revisions: Sequence[int], cou
 def known_sketches(session: Session, row: FamilyLayer, version: int) -> dict[int, tuple[bytes, NDArray[np.float64]]]:
     """Digest and sketch of the layer of each revision that was measured; a later batch overwrites an earlier one."""
     found = {}
-    for members, lost, digests, data in measurements.load_sketches(session, row.id, version):
+    for members, lost, digests, data in layer_measures.load_sketches(session, row.id, version):
         sketches = unpack_sketches(data, len(members))
         for revision, digest, sketch in zip(members, digests, sketches, strict=True):
             if digest and revision not in lost:
@@ -194,7 +194,7 @@ def _of(
         row = session.get_one(MeasureBatch, batch_id)
         layers = batch_layers(session, row.family_id, row.members, options.buckets)
         chosen = [layer for layer in layers if wanted is None or layer.id in wanted]
-        done = measurements.measured_layers(session, batch_id) & {layer.id for layer in chosen}
+        done = layer_measures.measured_layers(session, batch_id) & {layer.id for layer in chosen}
         return batches.of_row(session, row), chosen, done, row.metric_version
 
 
@@ -237,6 +237,6 @@ def _measure_one(
             )
             measurements.lose_member(session, batch.id, member.revision_id)
             reader.lost.add(member.revision_id)
-        measurements.store_layer(
+        layer_measures.store_layer(
             session, batch.id, row.id, columns(found, sketch, having, batch.new, len(batch.members))
         )

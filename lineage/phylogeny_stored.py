@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db import measurements
+from db import layer_measures, measurements
 from lineage.measure_options import METRIC_VERSION
 from lineage.packed import unpack_sketches
 
@@ -28,7 +28,7 @@ def load_sketches(session: Session, family_id: int, measures: FamilyMeasures) ->
     found = []
     for layer in measures.layers:
         rows: dict[int, NDArray[np.float64]] = {}
-        for members, lost, _, data in measurements.load_sketches(session, numbers[layer.name], METRIC_VERSION):
+        for members, lost, _, data in layer_measures.load_sketches(session, numbers[layer.name], METRIC_VERSION):
             sketches = unpack_sketches(data, len(members))
             if sketches.shape[1]:
                 wanted = (n for n, member in enumerate(members) if member in place and member not in lost)

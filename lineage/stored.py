@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db import measurements
+from db import layer_measures, measurements
 from lineage.family import FamilyMeasures, Layer, LayerKind
 from lineage.measure_options import METRIC_VERSION
 from lineage.packed import directed, spread, unpack, unpack_sketches
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from db.measurements import PairRow, SingleRow
+    from db.layer_measures import PairRow, SingleRow
     from db.models import MeasureBatch
 
 _NUMBERS = ("squared_norm", "variance", "kurtosis")
@@ -34,7 +34,7 @@ def load_measures(session: Session, family_id: int) -> FamilyMeasures:
     singles, pairs = MemberArrays(len(shelf.place), shelf.members), PairArrays(len(shelf.place), shelf.members)
     for batch in shelf.batches.values():
         pairs.cover(batch)
-    for row in measurements.load_layers(session, family_id, METRIC_VERSION):
+    for row in layer_measures.load_layers(session, family_id, METRIC_VERSION):
         batch, layer = shelf.batches[row.batch_id], shelf.place[row.layer_id]
         singles.take(row, batch, layer)
         pairs.take(row, batch, layer)
@@ -63,7 +63,7 @@ class Shelf:
         members = tuple(one for one in current if one in measured)
         rows = {row.id: row for row in measurements.family_layers(session, family_id)}
         known: dict[int, list[int]] = {batch: [] for batch in batches}
-        for batch_id, layer_id in measurements.layer_places(session, family_id, METRIC_VERSION):
+        for batch_id, layer_id in layer_measures.layer_places(session, family_id, METRIC_VERSION):
             known[batch_id].append(layer_id)
         has = {layer for layers in known.values() for layer in layers}
         place = {layer: index for index, layer in enumerate(layer for layer in rows if layer in has)}

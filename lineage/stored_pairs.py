@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db import measurements
+from db import layer_measures
 from lineage.measure_options import METRIC_VERSION
 from lineage.packed import condensed_place, unpack
 from lineage.pair_store import Block, LayerPairs, Strip, members_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
-    from db.measurements import PairRow
+    from db.layer_measures import PairRow
     from db.models import MeasureBatch
     from lineage.family import FamilyMeasures
 
@@ -41,9 +41,9 @@ def load_pair_store(session: Session, family_id: int, *, equal: bool) -> StoredP
     """The measures of a family in the database, to be asked for as long as the session lasts."""
     shelf = Shelf.of(session, family_id)
     singles = MemberArrays(len(shelf.place), shelf.members)
-    for row in measurements.load_singles(session, family_id, METRIC_VERSION):
+    for row in layer_measures.load_singles(session, family_id, METRIC_VERSION):
         singles.take(row, shelf.batches[row.batch_id], shelf.place[row.layer_id])
-    read = partial(measurements.load_pairs, session)
+    read = partial(layer_measures.load_pairs, session)
     return StoredPairs(shelf, singles.measures(shelf.layers), read, equal=equal)
 
 

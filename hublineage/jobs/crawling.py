@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from crawler import pipeline
 from crawler.describing import describe_repositories, due_repositories
-from crawler.listing import list_repositories, query_words
+from crawler.listing import list_repositories
 from db import crawls
 from db.engine import transaction
 from db.models import Crawl, FailureRow
@@ -74,7 +74,7 @@ def crawl(work: Work, *, increment: bool, **args: Any) -> None:
 
 def _finished(work: Work, source_id: int, query: Query, since: datetime, *, increment: bool) -> int | None:
     """The crawl that was finished since this one was asked for: by an earlier try, or by somebody else."""
-    words = query_words(query)
+    words = query.words
     with transaction(work.engine) as session:
         for kind in ("increment", "full") if increment else ("full",):
             done = crawls.finished_after(session, source_id, kind, words, since)
@@ -97,7 +97,7 @@ class _Shown:
         """Of the crawls of the query that are not finished."""
         with transaction(self._work.engine) as session:
             unfinished = select(Crawl.id).where(Crawl.source_id == source_id, Crawl.finished_at.is_(None))
-            mine = session.scalars(unfinished.where(Crawl.query == query_words(self._query))).all()
+            mine = session.scalars(unfinished.where(Crawl.query == self._query.words)).all()
         for crawl_id in mine:
             self.describe(crawl_id)
 

@@ -1,6 +1,7 @@
-"""The kinds of jobs: their names, queues, priorities, and the keys under which the same work is queued once.
+"""The kinds of jobs: their names, queues, priorities, and the keys under which the same work is queued once; states.
 
-What comes earlier in the flow goes first, so that later stages see more at once.
+What comes earlier in the flow goes first, so that later stages see more at once. Help names all of these, so that
+nothing is imported here that takes time.
 """
 
 from __future__ import annotations
@@ -8,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from crawler.listing import query_words
 from crawler.source import Query
-from hublineage.jobs.queue import Deferred
 
 QUEUES = ("crawl", "measure", "infer")
 
@@ -34,9 +34,24 @@ PLACES = {
     RETENTION: ("infer", 10),
 }
 
+STATES = ("waiting", "doing", "succeeded", "failed", "parked", "cancelled", "aborted")
+UNFINISHED = ("waiting", "doing", "failed", "parked")
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A job that is to be queued. `key` names its work: the same is neither queued twice nor done by two at once."""
+
+    task: str
+    queue: str
+    priority: int
+    key: str
+    args: dict[str, Any] = field(default_factory=dict)
+    wait: float = 0.0  # seconds
+
 
 def query_of(words: Mapping[str, Any]) -> Query:
-    """A query from the words of `query_words`, as jobs carry it."""
+    """The query of which these are the `words`."""
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
     return Query(**values)
 
@@ -52,7 +67,7 @@ def crawl(
     page: int = 0,
 ) -> Deferred:
     """A crawl of a query: an increment, or a full pass, which is the sweep of what an increment cannot see."""
-    words = query_words(query)
+    words = query.words
     args: dict[str, Any] = {"source": source, "query": words}
     optional = {"list_only": list_only, "retry_failed": retry_failed, "since": since, "page": page}
     args |= {name: value for name, value in optional.items() if value}
@@ -64,7 +79,7 @@ def crawl(
 def describe(source: str, query: Query, repositories: Sequence[int], **options: Any) -> Deferred:
     """A batch of repositories, by their ids."""
     wait = float(options.pop("wait", 0.0))
-    args = {"source": source, "query": query_words(query), "repositories": list(repositories)}
+    args = {"source": source, "query": query.words, "repositories": list(repositories)}
     args |= {name: value for name, value in options.items() if value}
     return _deferred(DESCRIBE, f"describe {source} {_digest(list(repositories))}", args, wait)
 

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from hublineage.jobs import queue
+from hublineage.jobs.kinds import STATES, UNFINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.orm import Session
-
-STATES = ("waiting", "doing", "succeeded", "failed", "parked", "cancelled", "aborted")
-UNFINISHED = ("waiting", "doing", "failed", "parked")
 
 # `parked` is what ended workers; `failed` met an error that does not pass.
 _STATE = """
@@ -25,13 +23,15 @@ _STATE = """
 """
 _JOBS = f"""
     SELECT job.id, job.task_name AS task, job.queue_name AS queue, {_STATE} AS state, job.args,
-           coalesce(record.what, '') AS what, coalesce(record.done, 0) AS done, record.total, job.attempts,
+           families.name AS family, coalesce(record.what, '') AS what, coalesce(record.done, 0) AS done, record.total,
+           job.attempts,
            coalesce(record.killed, 0) AS killed, coalesce(record.failed, 0) AS failed, record.kind, record.reason,
            CASE WHEN job.status = 'todo' THEN job.scheduled_at END AS due,
            (SELECT min(at) FROM procrastinate_events event WHERE event.job_id = job.id) AS queued,
            (SELECT max(at) FROM procrastinate_events event
             WHERE event.job_id = job.id AND event.type = 'started') AS begun, job.worker_id AS worker
     FROM procrastinate_jobs job LEFT JOIN job_records record ON record.job_id = job.id
+    LEFT JOIN families ON families.id = CAST(job.args ->> 'family' AS integer)
 """  # noqa: S608  # our own words
 _JOBS_BY_STATE = f"""
     SELECT job.task_name AS task, job.queue_name AS queue, {_STATE} AS state
@@ -61,6 +61,19 @@ def jobs(
     return [
         {key: value.isoformat() if hasattr(value, "isoformat") else value for key, value in row.items()} for row in rows
     ]
+
+
+def subject(job: Mapping[str, Any]) -> str:
+    """What one of these `jobs` is about, in words: what it is at or was at last, else what it was queued with."""
+    if job["what"]:
+        return str(job["what"])
+    args: Mapping[str, Any] = job["args"]
+    said = [str(args[name]) for name in ("source",) if name in args]
+    said += [job["family"]] if job["family"] else []
+    said += [f"{len(args['repositories'])} repositories"] if "repositories" in args else []
+    for name, value in args.get("query", {}).items():
+        said += [f"{name} {' '.join(value) if isinstance(value, list) else value}"] if value else []
+    return ", ".join(said)
 
 
 @dataclass(frozen=True)
@@ -168,8 +181,10 @@ def summary(session: Session) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for _, state, count in session.execute(text(_COUNTS)):
         counts[state] = counts.get(state, 0) + count
-    keys = ("id", "task", "state", "what", "kind", "reason")
-    given_up = [{key: one[key] for key in keys} for one in jobs(session, states=("parked", "failed"))]
+    keys = ("id", "task", "state", "kind", "reason")
+    given_up = [
+        {**{key: one[key] for key in keys}, "what": subject(one)} for one in jobs(session, states=("parked", "failed"))
+    ]
     return {"jobs": {state: counts[state] for state in STATES if state in counts}, "given_up": given_up}
 
 
@@ -203,7 +218,10 @@ def hasten(session: Session, ids: Sequence[int]) -> list[int]:
 
 
 def cancel(session: Session, ids: Sequence[int]) -> list[int]:
-    """Cancel waiting jobs, and ask those that are being done to end; return which could be."""
+    """Cancel waiting, failed and parked jobs, and ask those that are being done to end; return which could be."""
     statement = text("SELECT procrastinate_cancel_job_v1(:job, true, false)")
     done = [session.scalars(statement, {"job": job}).one_or_none() for job in ids]
-    return sorted(one for one in done if one is not None)
+    given_up = text(
+        "UPDATE procrastinate_jobs SET status = 'cancelled' WHERE id = ANY(:ids) AND status = 'failed' RETURNING id"
+    )
+    return sorted([*(one for one in done if one is not None), *session.scalars(given_up, {"ids": list(ids)})])

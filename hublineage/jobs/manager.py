@@ -22,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from db import schema
 from db.errors import UsageError
-from hublineage.jobs import queue
+from hublineage.jobs import kinds, queue
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ class Known:
     since: datetime  # when it was first queued
     age: float  # seconds since then
     family: str | None = None  # the name
+    tries: int = 0  # that are over
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Ended:
     what: str
     done: int
     total: int | None
-    jobs: Sequence[queue.Deferred]  # that follow
+    jobs: Sequence[kinds.Deferred]  # that follow
 
 
 class Manager(JobManager):
@@ -132,7 +133,7 @@ class Manager(JobManager):
         if self.is_idle:
             return None
         record = queue.Record(row["killed"], row["failed"], row["suspect"])
-        self.known = {row["id"]: Known(record, row["since"], row["age"], row["family"])}
+        self.known = {row["id"]: Known(record, row["since"], row["age"], row["family"], row["attempts"])}
         self.ended.clear()
         return Job.from_row(row)
 

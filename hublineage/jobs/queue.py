@@ -6,7 +6,7 @@ Everything here goes by the database's clock, which all workers share.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -17,20 +17,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from hublineage.jobs.kinds import Deferred
+
 WORKER_LOST = "WorkerLost"  # the kind of a job that ended its workers
 SOON = 30.0  # seconds: a job that waits for longer does not count as being at hand
-
-
-@dataclass(frozen=True)
-class Deferred:
-    """A job that is to be queued. `key` names its work: the same is neither queued twice nor done by two at once."""
-
-    task: str
-    queue: str
-    priority: int
-    key: str
-    args: dict[str, Any] = field(default_factory=dict)
-    wait: float = 0.0  # seconds
 
 
 def defer(session: Session, jobs: Iterable[Deferred], *, hasten: bool = False) -> int:

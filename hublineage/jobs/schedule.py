@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import procrastinate
     from sqlalchemy import Engine
 
-    from hublineage.jobs.queue import Deferred
+    from hublineage.jobs.kinds import Deferred
     from hublineage.settings import Settings
 
 log = logging.getLogger(__name__)

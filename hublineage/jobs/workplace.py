@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from crawler.retry import Policy
 from db.engine import transaction
-from hublineage.jobs import queue
+from hublineage.jobs import kinds, queue
 from hublineage.jobs.manager import Ended, Known
 from hublineage.jobs.retries import GivenBack, RateLimited
 from hublineage.metrics import Metrics
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 WORTH_WAITING = 5.0  # seconds that a worker waits for a quota itself; for longer it does other work
 _TOLD_EVERY = 2.0  # seconds between notes of a job's progress
+_SHORTEST_WAIT = 0.2  # seconds that a job is put off
+_TRIES_BEFORE_OLD = 5  # of a job that waits for others
 
 
 class Workplace:
@@ -86,7 +88,7 @@ class Workplace:
             raise RateLimited(name, seconds)
         sleep(seconds)
 
-    def defer(self, jobs: Iterable[queue.Deferred]) -> int:
+    def defer(self, jobs: Iterable[kinds.Deferred]) -> int:
         """Queue jobs; see `queue.defer`."""
         with transaction(self.single) as session:
             return queue.defer(session, jobs)
@@ -115,11 +117,12 @@ class Work:
         self._check = check
         self._begun = self._told = time.monotonic()
         self._at: tuple[str, int, int | None] = "", 0, None
-        self._next: list[queue.Deferred] = []
+        self._next: list[kinds.Deferred] = []
         if known is None:
             with transaction(self.engine) as session:
                 known = Known(queue.record(session, job), *queue.deferred_at(session, job))
         self.record, self.since, self.age = known.record, known.since, known.age  # the age in seconds
+        self.tries = known.tries
 
     @property
     def seconds(self) -> float:
@@ -135,11 +138,11 @@ class Work:
         """See `Workplace.source`."""
         return self.place.source(name, measures=measures)
 
-    def defer(self, *jobs: queue.Deferred) -> int:
+    def defer(self, *jobs: kinds.Deferred) -> int:
         """See `Workplace.defer`."""
         return self.place.defer(jobs)
 
-    def then(self, *jobs: queue.Deferred) -> None:
+    def then(self, *jobs: kinds.Deferred) -> None:
         """Queue jobs at this one's end, with the note that it is done; see `queue.defer`."""
         self._next += jobs
 
@@ -178,6 +181,11 @@ class Work:
             return queue.at_hand(session, tasks, source, but=self.job)
 
     def wait_for(self, why: str, seconds: float) -> None:
-        """Put the job off, unless it has been put off for longer than the settings' patience."""
-        if self.age < self.settings.queue.patience:
-            raise GivenBack(why, max(seconds, self.age / 4, 0.2))
+        """Put the job off, unless it has been put off for longer than the settings' patience.
+
+        And a few times: a job that looks old to a clock that was set forward has not waited yet.
+        """
+        patience = self.settings.queue.patience
+        few = min(_TRIES_BEFORE_OLD, patience / max(seconds, _SHORTEST_WAIT))
+        if self.age < patience or self.tries < few:
+            raise GivenBack(why, max(seconds, min(self.age, patience) / 4, _SHORTEST_WAIT))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fleet_assumptions import POPULAR, WHOLE, Hub, stored
 from benchmarks.fleet_costs import FILE, Costs, read_costs
-from benchmarks.fleet_plan import POPULAR, WHOLE, Hub, stored, tasks
+from benchmarks.fleet_plan import tasks
 from benchmarks.fleet_simulation import Fleet, Outcome, Resource, Task, simulate
 from benchmarks.fleet_tables import WORKERS, duration, limit, size
 

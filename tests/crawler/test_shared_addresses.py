@@ -69,7 +69,8 @@ def hub() -> Hub:
 
 
 def worker(engine: Engine, hub: Hub, account: str = "me") -> Addresses:
-    return Addresses(hub.resolve, shared=SharedAddresses(engine, HUB, account))
+    others = SharedAddresses(engine, HUB, account)
+    return Addresses(hub.resolve, shared=lambda: others)
 
 
 def test_what_one_worker_was_told_the_others_have_and_another_account_has_not(engine: Engine, hub: Hub) -> None:
@@ -142,9 +143,10 @@ def test_sources_of_two_workers_resolve_a_file_once_and_store_no_token(
     engine: Engine, served: tuple[str, Faults], faults: Faults
 ) -> None:
     url, _ = served
+    others = SharedAddresses(engine, url, "me")
     found = set()
     for _ in range(2):
-        with HubSource(url, "hf_secret", shared=SharedAddresses(engine, url, "me")) as source:
+        with HubSource(url, "hf_secret", shared=lambda: others) as source:
             details = source.details("org/tiny")
             (file,) = (one.path for one in details.files if one.path.endswith(".safetensors"))
             found.add(source.read_range("org/tiny", details.sha, file, 0, 8))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from db.errors import UsageError
-from hublineage.parameters import parameters
+from hublineage.parameters import inferring, parameters
+from hublineage.settings import Settings
 from lineage.initialisation import Scheme
 from lineage.mother import Metric
 from lineage.parameters import Parameters
@@ -62,3 +63,11 @@ def test_the_detector_is_asked_by_recover_alone() -> None:
     assert parameters("recover", Metric.FINE_TUNE, None, None, None, detector=True) == Parameters(detector=True)
     with pytest.raises(UsageError, match="lends recover"):
         parameters("phylogeny", Metric.FINE_TUNE, None, None, None, detector=True)
+
+
+def test_the_queue_may_be_told_all_that_the_command_may() -> None:
+    told = {"method": "phylogeny", "clustering": "order", "initialisation": "centroid", "trees": 2}
+    expected = parameters("phylogeny", Metric.FINE_TUNE, 2, None, None, "order", "centroid")
+    assert inferring(Settings.model_validate({"infer": told})) == expected
+    with pytest.raises(UsageError, match="add --method phylogeny"):
+        inferring(Settings.model_validate({"infer": {"clustering": "order"}}))

@@ -18,6 +18,9 @@ def test_jobs_are_listed_cancelled_tried_again_and_watched(queued: Command, mode
     assert "waiting" in queued("jobs").out
     assert queued("jobs", "cancel", one["id"], "--json").json == {"cancelled": [one["id"]]}
     assert queued("jobs", "--json").json["jobs"] == []
+    again = queued("jobs", "cancel", one["id"])
+    assert (again.code, "cancelled: []" in again.out) == (0, True)
+    assert f"job {one['id']} stays as it is: cancelled" in again.err
     assert [job["state"] for job in queued("jobs", "--state", "all", "--json").json["jobs"]] == ["cancelled"]
     assert queued("jobs", "retry", one["id"], "--json").json == {"retried": [one["id"]]}
     (line,) = queued("jobs", "watch", "--seconds", 0, "--json").out.splitlines()
@@ -35,6 +38,30 @@ def test_what_names_hold_is_shown_as_it_is(queued: Command, models: Path) -> Non
     shown = queued("jobs").out
     assert "[/red]\\x1b" in shown
     assert "see [link=x]***" in shown
+
+
+def test_jobs_of_one_source_are_told_apart(queued: Command) -> None:
+    queued("enqueue", "--endpoint", "http://127.0.0.1:1", "--author", "me", "--architecture", "Bert*")
+    queued("enqueue", "--endpoint", "http://127.0.0.1:1", "--id", "a/b", "--id", "c/d")
+    queued.execute("UPDATE procrastinate_jobs SET status = 'failed' WHERE id = 2")
+    shown = queued("jobs").out
+    assert "http://127.0.0.1:1, author me, architectures Bert*" in shown
+    assert "http://127.0.0.1:1, ids a/b c/d" in shown
+    (failed,) = queued("status", "--json").json["queue"]["given_up"]
+    assert failed["what"] == "http://127.0.0.1:1, ids a/b c/d"
+
+
+def test_jobs_that_failed_or_were_parked_are_given_up_by_name(queued: Command, models: Path) -> None:
+    queued("enqueue", "--folder", models)
+    queued.execute("UPDATE procrastinate_jobs SET status = 'failed'")
+    queued.execute("INSERT INTO job_records (job_id, kind) VALUES (1, 'WorkerLost')")
+    assert [job["state"] for job in queued("jobs", "--json").json["jobs"]] == ["parked"]
+    assert queued("jobs", "cancel", "--all", "--json").json == {"cancelled": []}
+    assert queued("jobs", "cancel", 1, "--json").json == {"cancelled": [1]}
+    assert queued("jobs", "--json").json["jobs"] == []
+    assert queued("enqueue", "--folder", models, "--json").json == {"queued": 1, "known": 0}
+    again = queued("jobs", "retry", 1)
+    assert "job 1 stays as it is: cancelled; the same work waits already" in again.err
 
 
 def test_inference_that_makes_no_sense_is_refused_at_once(
@@ -56,6 +83,8 @@ def test_several_processes_do_the_work_of_one_command(queued: Command, models: P
     ("arguments", "words"),
     [
         (("worker", "--queues", "crawl,mesure"), "--queues crawl,mesure: expected some of crawl,measure,infer"),
+        (("enqueue", "--endpoint", "nonsense"), "--endpoint nonsense: this is no Hub's address"),
+        (("worker", "--memory", "lots"), "--memory: memory 'lots': 'lots' is no amount of memory"),
         (("worker", "--once", "--drain"), "--once and --drain are two ends"),
         (("worker", "--device", "cuda:99"), "cuda:99"),
         (("worker", "--memory", "much"), "'much' is no amount of memory"),

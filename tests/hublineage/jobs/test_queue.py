@@ -24,7 +24,7 @@ def execute(engine: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def defer(engine: Engine, *jobs: queue.Deferred, hasten: bool = False) -> int:
+def defer(engine: Engine, *jobs: kinds.Deferred, hasten: bool = False) -> int:
     with transaction(engine) as session:
         return queue.defer(session, jobs, hasten=hasten)
 
@@ -72,7 +72,7 @@ def test_work_that_does_more_is_not_taken_for_work_that_does_less(engine: Engine
     ],
     ids=lambda job: str(job.task),
 )
-def test_every_kind_of_job_is_queued_once_and_done_by_one_at_a_time(engine: Engine, job: queue.Deferred) -> None:
+def test_every_kind_of_job_is_queued_once_and_done_by_one_at_a_time(engine: Engine, job: kinds.Deferred) -> None:
     assert (defer(engine, job), defer(engine, job)) == (1, 0)
     execute(engine, "INSERT INTO procrastinate_workers DEFAULT VALUES")
     fetch = text("SELECT id FROM procrastinate_fetch_job_v2(NULL, 1)")
@@ -150,14 +150,15 @@ def test_the_time_that_is_left_follows_what_was_done(engine: Engine) -> None:
     assert view.remaining == pytest.approx(20, abs=2)
 
 
-def test_waiting_jobs_are_cancelled_and_running_ones_asked_to_end(engine: Engine) -> None:
-    defer(engine, kinds.infer(SOURCE, 1), kinds.infer(SOURCE, 2), kinds.infer(SOURCE, 3))
+def test_waiting_and_failed_jobs_are_cancelled_and_running_ones_asked_to_end(engine: Engine) -> None:
+    defer(engine, *(kinds.infer(SOURCE, family) for family in range(1, 5)))
+    execute(engine, "UPDATE procrastinate_jobs SET status = 'succeeded' WHERE id = 4")
     execute(engine, "UPDATE procrastinate_jobs SET status = 'doing' WHERE id = 2")
     execute(engine, "UPDATE procrastinate_jobs SET status = 'failed' WHERE id = 3")
     with transaction(engine) as session:
-        assert listing.cancel(session, [1, 2, 3]) == [1, 2]
+        assert listing.cancel(session, [1, 2, 3, 4]) == [1, 2, 3]
     assert rows(engine, "SELECT status, abort_requested FROM procrastinate_jobs ORDER BY id") == [
-        ("cancelled", True), ("doing", True), ("failed", False),
+        ("cancelled", True), ("doing", True), ("cancelled", False), ("succeeded", False),
     ]  # fmt: skip
 
 

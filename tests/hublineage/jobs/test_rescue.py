@@ -46,7 +46,7 @@ def execute(engine: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def take(engine: Engine, job: queue.Deferred | None = None) -> None:
+def take(engine: Engine, job: kinds.Deferred | None = None) -> None:
     """A worker that takes a job up."""
     with transaction(engine) as session:
         if job is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from crawler.retry import Policy
 from db.engine import transaction
 from hublineage.jobs import kinds, queue, workplace
 from hublineage.jobs.app import decide
-from hublineage.jobs.manager import Ended
-from hublineage.jobs.retries import RateLimited
+from hublineage.jobs.manager import Ended, Known
+from hublineage.jobs.retries import GivenBack, RateLimited
 from hublineage.jobs.workplace import Work, Workplace
-from hublineage.settings import Settings
+from hublineage.settings import QueueSettings, Settings
 
 
 class Waits:
@@ -118,3 +119,27 @@ def test_what_a_worker_died_of_before_says_each_step(place: Workplace, engine: E
     work.checkpoint("first", 0, 3)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT what FROM job_records")) == "first"
+
+
+def waits(place: Workplace, age: float, tries: int, seconds: float = 5.0) -> float | None:
+    """For how long a job of that age and so many tries is put off; None: not any more."""
+    known = Known(queue.Record(), datetime.now(UTC), age, tries=tries)
+    try:
+        Work(place, 1, lambda: None, known).wait_for("others come", seconds)
+    except GivenBack as put_off:
+        return put_off.wait
+    return None
+
+
+def test_a_job_waits_for_others_up_to_its_patience_and_not_less_by_a_clock_that_was_set_forward(
+    place: Workplace,
+) -> None:
+    assert place.settings.queue.patience == 600
+    assert waits(place, age=0.1, tries=0) == 5
+    assert waits(place, age=400, tries=15) == 100
+    assert waits(place, age=601, tries=19) is None
+    assert waits(place, age=3 * 86_400, tries=1) == 150  # the clock jumped: it has hardly waited
+    assert waits(place, age=3 * 86_400, tries=5) is None
+    assert waits(place, age=-7_200, tries=3) == 5
+    place.settings = place.settings.model_copy(update={"queue": QueueSettings(patience=0)})
+    assert waits(place, age=0.1, tries=0) is None
