@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from db.addresses import KEPT_SECONDS
-from hublineage.settings import QueueSettings, parse_size
+from hublineage.settings import QueueSettings
+from hublineage.settings_values import parse_size
 from lineage.measure_options import Options
 from lineage.sketch import BUCKETS
 

@@ -28,7 +28,7 @@ from db import embedded, schema
 from db.engine import connect
 from hublineage import job
 from hublineage.progress import Reporter
-from hublineage.settings import parse_memory
+from hublineage.settings_values import parse_memory
 from lineage.measure_options import Options
 
 _SAMPLE_SECONDS = 0.005

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from crawler.source import Query
 from db.errors import NothingToDo, UsageError
-from hublineage.settings import Settings, checked_endpoint, read_settings
+from hublineage.settings import Settings, read_settings
+from hublineage.settings_values import checked_endpoint
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

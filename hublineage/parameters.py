@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from db.errors import UsageError
 from hublineage.job import choose_device
-from hublineage.settings import parse_memory, parse_size
+from hublineage.settings_values import parse_memory, parse_size
 from lineage.measure_options import Options
 from lineage.mother import Metric
 from lineage.parameters import METHODS, Parameters

@@ -5,15 +5,13 @@ docs/settings.md shows the file with every key. `hublineage config` prints what 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 from croniter import CroniterBadDateError, croniter
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -28,43 +26,9 @@ from db.errors import UsageError
 from hublineage.options import ClusteringName, SchemeName
 from hublineage.origins import Origin, Said, origin_of
 from hublineage.settings_file import PREFIX, chosen_file, environment, read_file
+from hublineage.settings_values import Device, Endpoint, Memory, Place, Size
 
 HUB = "https://huggingface.co"
-
-
-def checked_endpoint(text: str) -> str:
-    """A Hub's address, as it is. Raises ValueError for what is none."""
-    try:
-        parts = urlsplit(text)
-        named = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        named = False
-    if not named:
-        raise ValueError("this is no Hub's address, such as https://huggingface.co")
-    return text
-
-
-def _checked_size(text: str) -> str:
-    parse_size(text)
-    return text
-
-
-def _checked_memory(text: str) -> str:
-    parse_memory(text)
-    return text
-
-
-def _checked_device(text: str) -> str:
-    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", text) is None:
-        raise ValueError("expected auto, cpu, cuda or cuda:number")
-    return text
-
-
-Place = Annotated[Path, AfterValidator(Path.expanduser)]
-Endpoint = Annotated[str, AfterValidator(checked_endpoint)]
-Size = Annotated[str, AfterValidator(_checked_size)]
-Memory = Annotated[str, AfterValidator(_checked_memory)]
-Device = Annotated[str, AfterValidator(_checked_device)]
 
 
 def _default_data_dir() -> Path:
@@ -278,27 +242,3 @@ def in_force(options: Mapping[str, Any]) -> list[Setting]:
 def _everything(options: Mapping[str, Any]) -> Said:
     path = chosen_file()
     return Said(options, environment(Settings), path, {} if path is None else read_file(path, Settings))
-
-
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-
-
-def parse_memory(text: str) -> int:
-    """`parse_size`, of at least 64 MiB."""
-    count = parse_size(text)
-    if count < 64 << 20:
-        raise ValueError(f"{text!r} is too little memory: measuring needs at least 64M")
-    return count
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "800M", "1GiB", "1.5 g" or a plain number. Raises ValueError."""
-    letters = text.strip().lower().removesuffix("ib").removesuffix("b").strip()
-    number = letters.rstrip("kmgt")
-    try:
-        count = int(float(number) * _UNITS[letters[len(number) :]])
-    except (KeyError, ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no amount of memory: expected something like 800M or 2GiB") from None
-    if count < 0:
-        raise ValueError(f"{text!r} is less than nothing")
-    return count

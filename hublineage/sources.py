@@ -17,7 +17,7 @@ from crawler.shared_addresses import SharedAddresses
 from db import catalogue
 from db.engine import transaction
 from db.errors import UsageError
-from hublineage.settings import parse_size
+from hublineage.settings_values import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

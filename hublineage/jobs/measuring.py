@@ -11,7 +11,7 @@ from db.engine import transaction
 from db.errors import Transient
 from db.models import FailureRow, Family, MeasureBatch, Revision, Run
 from hublineage.jobs import kinds, queue
-from hublineage.settings import parse_size
+from hublineage.settings_values import parse_size
 from lineage import batches
 from lineage.blocks import blocks, finish_batch, measure_layers, try_members
 from lineage.infer import is_measured
