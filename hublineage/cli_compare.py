@@ -155,4 +155,4 @@ def _print_cards(cards: Mapping[str, Any]) -> None:
         f"{len(cards['removed'])} are no longer proposed" if cards["removed"] else "",
     ]
     for line in filter(None, words):
-        console().print(line, highlight=False, markup=False)
+        console().print(line, highlight=False, markup=False, soft_wrap=True)  # a path must stay whole
