@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from lineage.adjacency import edge_margins
-from lineage.between import CLEAR, CLEAREST
+from lineage.between import CLEAREST
 from lineage.learnt import AbsentWeights, learnt
 from lineage.preorder import preorder
 from lineage.skeleton import Skeleton
@@ -95,7 +95,7 @@ def absence(found: Skeleton, root: int, absent: Sequence[Sequence[int]]) -> dict
         for a, b in found.core:
             if {a, b} <= group:
                 likely = float(expit(max(odds))) if odds else 0.0
-                if found.between.get((a, b), 0.0) >= CLEAR:
+                if (a, b) in found.clear:
                     likely = max(likely, 1 - weights.clear)
                 told[a, b] = told[b, a] = max(likely, told.get((a, b), 0.0))
     return told
@@ -103,7 +103,7 @@ def absence(found: Skeleton, root: int, absent: Sequence[Sequence[int]]) -> dict
 
 def clear_siblings(found: Skeleton) -> list[set[int]]:
     """Sources that edges join whose ends are siblings by their norms alone, in sets."""
-    clear = [pair for pair, told in found.between.items() if told >= CLEAR]
+    clear = [pair for pair in found.between if pair in found.clear]
     groups: list[set[int]] = []
     for pair in clear:
         touched = [one for one in groups if not one.isdisjoint(pair)]

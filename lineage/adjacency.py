@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from lineage.between import CLEAR
 from lineage.drift import cosine
 from lineage.learnt import AdjacencyWeights
 from lineage.preorder import Preorder, preorder
@@ -77,7 +76,7 @@ def core_signs(found: Skeleton) -> dict[tuple[int, int], Signs]:
 def core_steps_beside(found: Skeleton) -> NDArray[np.float64]:
     """(e,) how short the steps beside the core's edges are (`lineage.uneven`), but for edges between clear siblings."""
     place = {member: index for index, member in enumerate(found.sources)}
-    inside = [edge for edge in found.core if found.between.get(edge, 0.0) < CLEAR]
+    inside = [edge for edge in found.core if edge not in found.clear]
     pairs = np.array([(place[a], place[b]) for a, b in inside], dtype=np.intp).reshape(-1, 2)
     return steps_beside(found.core_squared, pairs)
 

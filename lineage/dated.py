@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from math import inf
 
 
 def oldest_first(group: Sequence[int], created: Mapping[int, float]) -> tuple[int, ...]:
-    """Members by the date of their creation (seconds, by member), those without one last."""
-    return tuple(sorted(group, key=lambda position: (created.get(position, np.inf), position)))
+    """Members by the date of their creation (seconds, by member), those without one last, else as they are given."""
+    return tuple(sorted(group, key=lambda one: created.get(one, inf)))

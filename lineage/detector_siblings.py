@@ -8,7 +8,7 @@ not reported on, each judged by runs of the detector that had not seen its tree 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,13 @@ from lineage.detector import only, spread_layers
 from lineage.detector_direction import SPARSE
 from lineage.detector_features import FeatureTable
 from lineage.detector_network import CLASSES, Network, network
+from lineage.drift import SiblingOdds
 from lineage.family import FamilyMeasures
 from lineage.pruned import zero_share
 
 SIBLINGS, GRANDPARENT, OFFSET = 0.3, 0.4, 1.4  # weights of the two log-odds, and what is added to them
 MOST = 8.0  # log-odds of either
 _PARENT, _SIBLINGS, _GRANDPARENT = (CLASSES.index(name) for name in ("parent", "siblings", "ancestor at distance 2"))
-
-Chains = NDArray[np.intp]  # (c, 3) positions of h, i and j
-SiblingOdds = Callable[[Chains], NDArray[np.float64]]  # (c,) added to the log-odds that j is i's sibling
 
 
 def sibling_odds(measures: FamilyMeasures, members: Sequence[int], by: Network | None = None) -> SiblingOdds:
@@ -43,7 +41,7 @@ def sibling_odds(measures: FamilyMeasures, members: Sequence[int], by: Network |
         features, layers = table[0]
         return (by or network()).logits(features.features([(int(a), int(b)) for a, b in pairs], layers))
 
-    def odds(chains: Chains) -> NDArray[np.float64]:
+    def odds(chains: NDArray[np.intp]) -> NDArray[np.float64]:
         found = np.zeros(len(chains))
         dense = np.flatnonzero((zero_share(measures, chosen) <= SPARSE)[np.searchsorted(chosen, chains)].all(axis=1))
         if len(dense):

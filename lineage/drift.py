@@ -32,6 +32,9 @@ _FEWEST = 3
 _SAME_ZEROS = 0.1
 _ROUNDS = 10
 
+SiblingOdds = Callable[[NDArray[np.intp]], NDArray[np.float64]]
+"""Of chains (c, 3) of positions h, its child i, and j: (c,) what is added to the log-odds that j is i's sibling."""
+
 
 def settle(
     members: Sequence[int],
@@ -41,7 +44,7 @@ def settle(
     *,
     sure: NDArray[np.bool_] | None = None,
     zeros: NDArray[np.float64] | None = None,
-    asked: Callable[[NDArray[np.intp]], NDArray[np.float64]] | None = None,
+    asked: SiblingOdds | None = None,
 ) -> tuple[tuple[int, int], ...]:
     """Return the edges of the tree after all repairs, as pairs of positions, ascending.
 
@@ -73,7 +76,7 @@ class _Measured:
     squared: NDArray[np.float64]
     sure: NDArray[np.bool_]
     zeros: NDArray[np.float64]
-    asked: Callable[[NDArray[np.intp]], NDArray[np.float64]] | None = None
+    asked: SiblingOdds | None = None
 
 
 def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from lineage.absent import absence
 from lineage.adjacency import Signs, core_signs
-from lineage.between import CLEAR
 from lineage.direction import Rooted
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.learnt import learnt
@@ -60,7 +59,7 @@ def directed_edges(
         orphaned = lacking.get(ends)
         if orphaned is not None:
             adjacency *= 1 - orphaned
-        if found.between.get(ends, 0.0) >= CLEAR:
+        if ends in found.clear:
             direction = 0.5
         if found.copies.source.get(child) == parent:
             direction, relationship = 1.0, "pruned" if child in found.copies.pruned else "cast"
@@ -102,7 +101,7 @@ def _directions(
 
     `above` is the chance of the root to be on the parent's side of each child in the tree as it is.
     """
-    inner = [edge for edge in found.core if found.between.get(edge, 0.0) < CLEAR]  # between siblings nobody is above
+    inner = [edge for edge in found.core if edge not in found.clear]  # between siblings nobody is above
     core = {pair for edge in inner for pair in (edge, edge[::-1])}
     nodes = [(found.copies.source.get(parent, parent), child) for parent, child in directed]
     inside = [edge for edge in nodes if edge in core]

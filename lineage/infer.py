@@ -12,6 +12,7 @@ from db import lineage as rows
 from db import measurements
 from db.engine import exclusive, transaction
 from lineage.absent import distances_to_absent
+from lineage.dated import oldest_first
 from lineage.edges import dates, duplicate_edge
 from lineage.family import LayerKind
 from lineage.measure_options import METRIC_VERSION
@@ -83,14 +84,14 @@ class _Twins:
 def _twins(members: Mapping[int, Member], measured: Sequence[int], created: Mapping[int, float]) -> _Twins:
     place = {one: number for number, one in enumerate(members)}  # in the order of their repositories
     copies: dict[bytes, list[int]] = {}
-    for one in sorted(members.keys() - set(measured)):
+    for one in members.keys() - set(measured):
         if (equal := members[one].weights_digest) is not None:
             copies.setdefault(equal, []).append(one)
     stands: dict[int, int] = {}
     original: dict[int, int] = {}
     for one in measured:
         group = [one, *copies.pop(members[one].weights_digest or b"", ())]
-        first, *others = sorted(group, key=lambda twin: (created.get(twin, math.inf), place[twin]))
+        first, *others = oldest_first(sorted(group, key=place.__getitem__), created)
         stands[one] = first
         original |= dict.fromkeys(others, first)
     return _Twins(stands, original)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from lineage import mother
 from lineage.absent import absent_parents
 from lineage.adjacency import core_steps_beside
-from lineage.between import CLEAR
 from lineage.cluster import clusters, duplicates
 from lineage.dated import oldest_first
 from lineage.detector_direction import with_detector
@@ -151,7 +150,7 @@ def _grown(
     if parameters.detector:
         evidence = with_detector(measures, evidence)
     prior = root_prior(measures, found.sources, found.core, created)
-    clear = {edge for edge in found.core if found.between.get(edge, 0.0) >= CLEAR}
+    clear = found.clear.intersection(found.core)
     sure = sureness(core_steps_beside(found).tolist())
     top = rooted_apart(rooted(found.sources, evidence, prior, sure), clear, prior, sure)
     directed = found.outward(top.root)

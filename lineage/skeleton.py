@@ -33,7 +33,7 @@ its floor hides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -43,11 +43,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.csgraph import minimum_spanning_tree as csgraph_tree
 
-from lineage.between import SPARSE, told_between
+from lineage.between import CLEAR, SPARSE, told_between
 from lineage.cluster import THRESHOLD, compared_layers, trunk_layers
 from lineage.copies import Copies, Speakers, copies, stand_ins
 from lineage.direction import root_tree
-from lineage.drift import settle
+from lineage.drift import SiblingOdds, settle
 from lineage.family import FamilyMeasures
 from lineage.pruned import zero_share
 from lineage.siblings import joined_by_roots
@@ -95,6 +95,11 @@ class Skeleton:
         """Those that are no casts or pruned copies of others."""
         return tuple(member for member in self.members if member not in self.copies.source)
 
+    @cached_property
+    def clear(self) -> frozenset[tuple[int, int]]:
+        """The edges of the core that join clear siblings, by both orders."""
+        return frozenset(pair for pair, told in self.between.items() if told >= CLEAR)
+
     def outward(self, root: int) -> list[tuple[int, int]]:
         """(parent, child) of every edge, copies included, seen from a root that is no copy, nearest first.
 
@@ -111,7 +116,7 @@ def skeleton(
     low_rank: float = LOW_RANK,
     full_share: float = FULL_SHARE,
     touched_share: float = TOUCHED_SHARE,
-    asked: Callable[[NDArray[np.intp]], NDArray[np.float64]] | None = None,
+    asked: SiblingOdds | None = None,
 ) -> Skeleton:
     """Return the minimum spanning tree of a cluster (positions of members) by rank, where it helps, then distance.
 

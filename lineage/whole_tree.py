@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from lineage.absent import absent_parents
 from lineage.adjacency import core_steps_beside
-from lineage.between import CLEAR
 from lineage.direction import Rooted, rooted, trusting, weighed
 from lineage.family import FamilyMeasures
 from lineage.preorder import Preorder, preorder
@@ -61,7 +60,7 @@ class WholeTree:
         sure = sureness(told for piece in own for told in core_steps_beside(piece.found).tolist())
         prior = root_prior(family, members, list(self._scores), created)
         self.rooted = rooted(members, self._scores, prior, sure)
-        clear = {piece.at(pair) for piece in own for pair, told in piece.found.between.items() if told >= CLEAR}
+        clear = {piece.at(pair) for piece in own for pair in piece.found.clear}
         self.rooted = rooted_apart(self.rooted, clear & joined.keys(), prior, sure)
         self.root = self.rooted.root
         self._tree = _preorder(self._sources, list(self._scores), self.root)
