@@ -17,8 +17,9 @@ inferred as it is in a small family. Merges are not sought.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,8 +34,8 @@ from lineage.edges import copy_edge, directed_edges
 from lineage.family import FamilyMeasures, LayerKind
 from lineage.forest import Forest, forest
 from lineage.pieces import pieces
-from lineage.skeleton import skeleton
-from lineage.span import parts
+from lineage.skeleton import Unjoined, skeleton
+from lineage.span import Edges, parts
 from lineage.trees import Heritage, InferredEdge, Tree
 from lineage.whole_tree import Pair, Piece, Stated, WholeTree
 
@@ -85,9 +86,13 @@ def _grown(
     family = store.family
     found = forest(store, shown, parameters.threshold)
     kin = _perhaps_copies(family, found)
-    clusters = _clusters(len(family.members), found, shown)
-    cut = [pieces(edges, parameters.piece, [edge for edge in edges if edge in kin]) for _, edges in clusters]
-    made = _made(store, [group for groups in cut for group in groups], parameters.detector)
+    joined, unjoined = found.edges, True
+    while unjoined:
+        clusters = _clusters(len(family.members), joined, shown)
+        cut = [pieces(edges, parameters.piece, [edge for edge in edges if edge in kin]) for _, edges in clusters]
+        everything, apart = _made(store, [group for groups in cut for group in groups], parameters.detector)
+        joined, unjoined = _parted(joined, apart), bool(apart)
+    made = iter(everything)
     plants: list[_Plant] = []
     stated: list[tuple[_Plant, Stated]] = []
     for (members, _), groups in zip(clusters, cut, strict=True):
@@ -101,14 +106,14 @@ def _grown(
     return plants
 
 
-def _clusters(everyone: int, found: Forest, shown: Sequence[int]) -> list[tuple[list[int], list[Pair]]]:
-    """The members of each cluster, ascending, and its edges; ordered by their first members."""
-    label = parts(everyone, found.edges)
+def _clusters(everyone: int, joined: Edges, shown: Sequence[int]) -> list[tuple[list[int], list[Pair]]]:
+    """The members of each cluster, ascending, and its edges, of those that are `joined`; ordered by first members."""
+    label = parts(everyone, joined)
     members: dict[int, list[int]] = {}
     for position in shown:
         members.setdefault(int(label[position]), []).append(position)
     edges: dict[int, list[Pair]] = {one: [] for one in members}
-    for a, b in found.edges.tolist():
+    for a, b in joined.tolist():
         edges[int(label[a])].append((a, b))
     return [(some, edges[one]) for one, some in members.items()]
 
@@ -122,18 +127,35 @@ def _perhaps_copies(family: FamilyMeasures, found: Forest) -> set[Pair]:
     return set(map(tuple, found.edges[near].tolist()))
 
 
-def _made(store: PairStore, groups: Sequence[tuple[int, ...]], detector: bool) -> Iterator[Piece]:
-    """The tree of each piece, with the scores of its edges."""
+def _made(
+    store: PairStore, groups: Sequence[tuple[int, ...]], detector: bool
+) -> tuple[list[Piece], list[tuple[tuple[int, ...], ...]]]:
+    """The tree of each piece, with the scores of its edges; and the parts of pieces that no tree joins."""
     kept = 0
+    made: list[Piece] = []
+    unjoined: list[tuple[tuple[int, ...], ...]] = []
     for group, measures in zip(groups, store.pieces(groups), strict=True):
         everyone = range(len(group))
-        found = skeleton(measures, everyone, asked=sibling_odds(measures, everyone) if detector else None)
+        try:
+            found = skeleton(measures, everyone, asked=sibling_odds(measures, everyone))
+        except Unjoined as apart:
+            unjoined.append(tuple(tuple(group[one] for one in part) for part in apart.parts))
+            continue
         scores = plain_scores(measures, found.sources, found.core, found.stand_in)
         lengths = step_lengths(measures, found.core)
         if detector:
             scores = with_detector(measures, scores)
         kept += _bytes(measures)
-        yield Piece(group, found, scores, lengths, measures if kept <= _KEPT else None)
+        made.append(Piece(group, found, scores, lengths, measures if kept <= _KEPT else None))
+    return made, unjoined
+
+
+def _parted(joined: Edges, unjoined: Sequence[Sequence[tuple[int, ...]]]) -> Edges:
+    """The forest's edges with each part of those pieces joined for itself, no matter how: pieces are made again."""
+    pieces_of = [frozenset(one for part in piece for one in part) for piece in unjoined]
+    left = [pair for pair in joined.tolist() if not any(piece.issuperset(pair) for piece in pieces_of)]
+    left += [list(pair) for piece in unjoined for part in piece for pair in pairwise(part)]
+    return np.array(left, dtype=np.intp).reshape(-1, 2)
 
 
 def _bytes(measures: FamilyMeasures) -> int:

@@ -164,3 +164,21 @@ def test_a_layer_in_which_nobody_is_near_anybody_does_not_part_relatives() -> No
     assert found.unlike == (4,)
     assert sorted(map(tuple, np.sort(found.edges, axis=1).tolist()))
     assert len(set(parts(12, found.edges).tolist())) == 2
+
+
+def test_members_of_which_too_little_is_left_to_be_joined_are_trees_of_their_own() -> None:
+    """Of three that keep 20 elements of each layer, the first has 13 or 14 in common with the others, and these 19."""
+    rng = np.random.default_rng(12)
+    parent = {layer.name: rng.normal(size=layer.shape) for layer in LAYERS}
+    models = [child(rng, parent) for _ in range(3)]
+    largest = (range(20), [*range(14), *range(20, 26)], [*range(13), *range(20, 27)])
+    for model, kept in zip(models, largest, strict=True):
+        for name, values in parent.items():
+            mask = np.zeros(values.size, dtype=bool)
+            mask[np.argsort(-np.abs(values), axis=None)[list(kept)]] = True
+            model[name] *= mask.reshape(values.shape)
+    stranger = root(rng)
+    models += [stranger, child(rng, stranger)]
+    measures = builders.measured(models, LAYERS, slopes=True)
+    for parameters in (Parameters(), Parameters(whole=1, piece=3)):
+        assert [tree.members for tree in heritage(measures, parameters).trees] == [(0,), (1, 2), (3, 4)]
