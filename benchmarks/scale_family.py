@@ -93,8 +93,9 @@ def write_dense(folder: Path, members: int, layers: int, seed: int) -> None:
             for distances, slopes in dense_rows(members, layer, seed):
                 squared.write(distances.astype("<f8").tobytes())
                 slope.write(slopes.astype("<f4").tobytes())
-        unknown = np.full(members * (members - 1) // 2, -1, dtype="<i2")
-        unknown.tofile(folder / f"{layer}.rank")
+        pairs = members * (members - 1) // 2
+        np.full(pairs, -1, dtype="<i2").tofile(folder / f"{layer}.rank")
+        np.zeros(pairs, dtype="<f4").tofile(folder / f"{layer}.equal")
     _write_singles(folder, members, layers, seed)
 
 
@@ -142,7 +143,7 @@ def pieces_of_disk(folder: Path) -> StoredPairs:
         files = {column: folder / f"{place[1]}.{column}" for column in columns}
         return PairRow(**{column: file.read_bytes() for column, file in files.items() if file.exists()})
 
-    return StoredPairs(shelf, family, read, equal=False)
+    return StoredPairs(shelf, family, read)
 
 
 def write_few(folder: Path, members: int, layers: int, each: int, seed: int) -> None:

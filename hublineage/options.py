@@ -57,8 +57,7 @@ Detector = Annotated[
     bool,
     typer.Option(
         "--detector",
-        help="Let recover ask the learned detector for the direction of each edge, and whether two are siblings where "
-        "siblings drift alike, besides its own evidence.",
+        help="Let recover ask the learned detector for the direction of each edge, besides its own evidence.",
     ),
 ]
 Decide = Annotated[

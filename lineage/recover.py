@@ -145,7 +145,7 @@ def _grown(
     measures: FamilyMeasures, cluster: Sequence[int], parameters: Parameters, created: Mapping[int, float]
 ) -> _Plant:
     """The tree of a cluster without merges and duplicates."""
-    found = skeleton(measures, cluster, asked=sibling_odds(measures, cluster) if parameters.detector else None)
+    found = skeleton(measures, cluster, asked=sibling_odds(measures, cluster))
     evidence = edge_scores(measures, found.sources, found.core, found.stand_in)
     if parameters.detector:
         evidence = with_detector(measures, evidence)
