@@ -32,17 +32,17 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from benchmarks.learn_absent import absent_left_out, groups, learn_absent, learn_rarity
-from benchmarks.learn_adjacency import copies_found, learn_adjacency, left_out, signs
-from benchmarks.learn_stage import learn_stage, staged, stages_left_out, stages_right
+from benchmarks.learn_absent import Seen, absent_left_out, learn_absent, learn_rarity
+from benchmarks.learn_adjacency import learn_adjacency, left_out
+from benchmarks.learn_stage import learn_stage, stages_left_out, stages_right
 from benchmarks.learn_uneven import Inferred, directions_left_out, inferred, learn_uneven
-from benchmarks.recovery_zoos import measured, open_zoo
-from benchmarks.true_trees import TrueTree, true_trees
+from benchmarks.learning_zoos import LearningZoo
+from benchmarks.recovery_zoos import open_zoo
+from benchmarks.true_trees import TrueTree
 from lineage.adjacency import Signs
 from lineage.calibration import calibration
 from lineage.direction import SCORES
-from lineage.learnt import FILE, AbsentWeights, AdjacencyWeights, Learnt, StageWeights, learnt
-from lineage.skeleton import skeleton
+from lineage.learnt import FILE, Learnt, learnt, shipped
 from lineage.walk import outward, sides
 
 PARTS = 40  # random connected parts of each tree
@@ -150,99 +150,113 @@ def report(trees: Sequence[TrueTree], weights: Mapping[str, float], seed: int = 
     return "; ".join(lines)
 
 
+def learnt_from(asked: Mapping[str, Sequence[LearningZoo]], before: Learnt) -> Learnt:
+    """The weights that the zoos of each option give (see `LEARNING`); those of `before` where an option has none.
+
+    Raises ValueError where zoos have nothing to learn from.
+    """
+    of = {option: asked.get(option, ()) for option in LEARNING}
+    direction = learn([zoo.trees for zoo in of["learn"]]) if of["learn"] else before.direction
+    absent = learn_absent(_with_groups(of["absent"])) if of["absent"] else before.absent
+    adjacency, uneven = before.adjacency, before.uneven
+    if of["edges"]:
+        right, copied = (sum(numbers) for numbers in zip(*(zoo.copies for zoo in of["edges"]), strict=True))
+        rarity = learn_rarity([zoo.groups_as_they_are for zoo in of["edges"]], absent)
+        adjacency = learn_adjacency([zoo.edges for zoo in of["edges"]], right, copied, rarity)
+        uneven = learn_uneven(list(_inferred(of["edges"], direction).values()))
+    stage = learn_stage([zoo.staged for zoo in of["stage"]]) if of["stage"] else before.stage
+    zoos = dict.fromkeys(zoo.name for some in of.values() for zoo in some)
+    return Learnt(direction, adjacency, absent, stage, uneven, tuple(zoos))
+
+
+def _with_groups(zoos: Sequence[LearningZoo]) -> list[Seen]:
+    found = [zoo.groups for zoo in zoos if zoo.groups.groups or zoo.groups.clear]
+    if not any(one.plain for seen in found for one in seen.groups):
+        raise ValueError("the zoos of --absent have no group of siblings to learn from")
+    return found
+
+
+def _inferred(zoos: Sequence[LearningZoo], weights: Mapping[str, float]) -> dict[str, list[Inferred]]:
+    return {zoo.name: [inferred(*pair, weights) for pair in zoo.skeletons] for zoo in zoos if zoo.edges}
+
+
 def main() -> int:
     """Learn, write where asked, and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--learn", type=Path, nargs="*", default=[], help="zoos to learn from")
-    parser.add_argument("--edges", type=Path, nargs="*", default=[], help="zoos to learn from how likely an edge is")
-    parser.add_argument("--absent", type=Path, nargs="*", default=[], help="zoos to learn from when a parent is absent")
-    parser.add_argument("--stage", type=Path, nargs="*", default=[], help="zoos to learn the stage of training from")
+    learning_options(parser)
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="zoos to report on")
-    parser.add_argument("--measures", type=Path, help="keep the measures here; a scratch folder by default")
     parser.add_argument("--write", action="store_true", help="store the weights in lineage/learnt.json")
     arguments = parser.parse_args()
     learning = {path.resolve() for name in LEARNING for path in getattr(arguments, name)}
     if both := learning & {path.resolve() for path in arguments.report}:
         parser.error(f"learnt from and reported on: {', '.join(map(str, both))}")
     with tempfile.TemporaryDirectory() as scratch:
-        cache, before = arguments.measures or Path(scratch), learnt()
-        absent = _absent(arguments.absent, cache) if arguments.absent else before.absent
-        direction = _direction(arguments.learn, cache) if arguments.learn else before.direction
-        adjacency, uneven = before.adjacency, before.uneven
-        if arguments.edges:
-            adjacency, uneven = _adjacency(arguments.edges, cache, absent, direction)
-        stage = _stage(arguments.stage, cache) if arguments.stage else before.stage
-        found = Learnt(direction, adjacency, absent, stage, uneven, ())
+        cache = arguments.measures or Path(scratch)
+        try:
+            asked = learning_zoos(arguments, cache)
+            found = learnt_from(asked, learnt())
+        except ValueError as error:
+            parser.error(str(error))
+        _say(asked, found)
         if arguments.write:
-            asked = {known: [folder.name for folder in getattr(arguments, name)] for name, known in LEARNING.items()}
-            _write(found, {known: names for known, names in asked.items() if names})
-        _report(arguments.report, cache, found.direction, found.adjacency)
+            _write(found, {LEARNING[name]: [zoo.name for zoo in zoos] for name, zoos in asked.items() if zoos})
+        _report([LearningZoo(open_zoo(folder), cache) for folder in arguments.report], found)
     return 0
 
 
-def _direction(folders: Sequence[Path], cache: Path) -> dict[str, float]:
-    zoos = [open_zoo(folder) for folder in folders]
-    weights = learn([true_trees(zoo.models, measured(zoo, cache)) for zoo in zoos])
-    print(json.dumps({"direction": weights}), flush=True)
-    return weights
+def learning_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is learnt from."""
+    parser.add_argument("--learn", type=Path, nargs="*", default=[], help="zoos to learn from")
+    parser.add_argument("--edges", type=Path, nargs="*", default=[], help="zoos to learn from how likely an edge is")
+    parser.add_argument("--absent", type=Path, nargs="*", default=[], help="zoos to learn from when a parent is absent")
+    parser.add_argument("--stage", type=Path, nargs="*", default=[], help="zoos to learn the stage of training from")
+    parser.add_argument("--measures", type=Path, help="keep the measures here; a scratch folder by default")
 
 
-def _adjacency(
-    folders: Sequence[Path], cache: Path, absent: AbsentWeights, weights: Mapping[str, float]
-) -> tuple[AdjacencyWeights, float]:
-    seen, kinds, right, copied, lacking = {}, {}, 0, 0, []
-    rooted: dict[str, list[Inferred]] = {}
-    for zoo in map(open_zoo, folders):
-        families = measured(zoo, cache)
-        lacking.append(groups(zoo.models, families, as_is=True))
-        trees = [tree for tree in true_trees(zoo.models, families) if len(tree.members) > 2]
-        known = [(tree, skeleton(tree.measures, sorted(tree.members))) for tree in trees]
-        if edges := [one for pair in known for one in signs(*pair)]:
-            seen[zoo.folder.name], kinds[zoo.folder.name] = edges, zoo.architecture
-            rooted[zoo.folder.name] = [inferred(*pair, weights) for pair in known]
-        found = copies_found(zoo.models, families)
-        right, copied = right + found[0], copied + found[1]
-    adjacency = learn_adjacency(list(seen.values()), right, copied, learn_rarity(lacking, absent))
-    print(json.dumps({"adjacency": asdict(adjacency)}), flush=True)
-    print(f"adjacency, stated and true: {left_out(seen, kinds)}", flush=True)
-    uneven = learn_uneven(list(rooted.values()))
-    print(json.dumps({"uneven": uneven}), flush=True)
-    print(f"directions of inferred trees, stated and true: {directions_left_out(rooted)}", flush=True)
-    return adjacency, uneven
+def learning_zoos(arguments: argparse.Namespace, cache: Path) -> dict[str, list[LearningZoo]]:
+    """The zoos of each option, one that several name opened once."""
+    folders = {name: [folder.resolve() for folder in getattr(arguments, name)] for name in LEARNING}
+    opened = {
+        folder: LearningZoo(open_zoo(folder), cache)
+        for folder in dict.fromkeys(folder for some in folders.values() for folder in some)
+    }
+    return {name: [opened[folder] for folder in some] for name, some in folders.items()}
 
 
-def _absent(folders: Sequence[Path], cache: Path) -> AbsentWeights:
-    some = {zoo.folder.name: groups(zoo.models, measured(zoo, cache)) for zoo in map(open_zoo, folders)}
-    told_by = {name: seen for name, seen in some.items() if seen.groups or seen.clear}
-    absent = learn_absent(list(told_by.values()))
-    print(json.dumps({"absent": asdict(absent)}), flush=True)
-    print(f"absent parents, each zoo left out: {absent_left_out(told_by)}", flush=True)
-    return absent
+def _say(asked: Mapping[str, Sequence[LearningZoo]], found: Learnt) -> None:
+    """Print the weights that were learnt, and how well those of other zoos and architectures do."""
+    kinds = {zoo.name: zoo.zoo.architecture for some in asked.values() for zoo in some}
+    if asked["learn"]:
+        print(json.dumps({"direction": found.direction}), flush=True)
+    if some := asked["absent"]:
+        print(json.dumps({"absent": asdict(found.absent)}), flush=True)
+        told_by = {zoo.name: zoo.groups for zoo in some if zoo.groups.groups or zoo.groups.clear}
+        print(f"absent parents, each zoo left out: {absent_left_out(told_by)}", flush=True)
+    if some := asked["edges"]:
+        print(json.dumps({"adjacency": asdict(found.adjacency)}), flush=True)
+        edges = {zoo.name: zoo.edges for zoo in some if zoo.edges}
+        print(f"adjacency, stated and true: {left_out(edges, kinds)}", flush=True)
+        print(json.dumps({"uneven": found.uneven}), flush=True)
+        left = directions_left_out(_inferred(some, found.direction))
+        print(f"directions of inferred trees, stated and true: {left}", flush=True)
+    if some := asked["stage"]:
+        by_stage = {zoo.name: zoo.staged for zoo in some}
+        print(json.dumps({"stage": asdict(found.stage)}), flush=True)
+        print(f"stages, of the same edges: {stages_right(by_stage, found.stage)}", flush=True)
+        print(f"stages, each zoo and its architecture left out: {stages_left_out(by_stage, kinds)}", flush=True)
 
 
-def _stage(folders: Sequence[Path], cache: Path) -> StageWeights:
-    opened = [open_zoo(folder) for folder in folders]
-    by_stage = {zoo.folder.name: staged(zoo.models, measured(zoo, cache)) for zoo in opened}
-    kinds = {zoo.folder.name: zoo.architecture for zoo in opened}
-    stage = learn_stage(list(by_stage.values()))
-    print(json.dumps({"stage": asdict(stage)}), flush=True)
-    print(f"stages, of the same edges: {stages_right(by_stage, stage)}", flush=True)
-    print(f"stages, each zoo and its architecture left out: {stages_left_out(by_stage, kinds)}", flush=True)
-    return stage
-
-
-def _report(folders: Sequence[Path], cache: Path, weights: Mapping[str, float], adjacency: AdjacencyWeights) -> None:
+def _report(zoos: Sequence[LearningZoo], found: Learnt) -> None:
     every: list[TrueTree] = []
     edges: list[tuple[Signs, bool]] = []
-    for folder in folders:
-        zoo = open_zoo(folder)
-        trees = true_trees(zoo.models, measured(zoo, cache))
-        every += trees
-        edges += [one for tree in trees for one in signs(tree)]
-        print(f"{folder.name}: {report(trees, weights)}", flush=True)
+    for zoo in zoos:
+        every += zoo.trees
+        edges += zoo.edges
+        print(f"{zoo.name}: {report(zoo.trees, found.direction)}", flush=True)
     if every:
-        error = calibration([one.probability(adjacency) for one, _ in edges], [true for _, true in edges]).error
-        print(f"all: {report(every, weights)}; adjacency: calibration {error:.3f}")
+        stated = [one.probability(found.adjacency) for one, _ in edges]
+        error = calibration(stated, [true for _, true in edges]).error
+        print(f"all: {report(every, found.direction)}; adjacency: calibration {error:.3f}")
 
 
 def _write(found: Learnt, provenance: Mapping[str, list[str]]) -> None:
@@ -258,7 +272,7 @@ def _write(found: Learnt, provenance: Mapping[str, list[str]]) -> None:
         "provenance": known | command | {"parts": PARTS, "penalty": PENALTY},
     }
     FILE.write_text(json.dumps(content, indent=2) + "\n")
-    learnt.cache_clear()
+    shipped.cache_clear()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,13 +15,20 @@ from benchmarks.recovery_scores import STATED, Result, by_split, calibrated, spr
 
 _COLOURS = ("#1f5fa8", "#2f9c95", "#8fb8de", "#c44e52", "#e6a5a7", "#6a9f58")
 _MARKS = ("o", "D", "|", "s", "s", "^")
+_SETS = (("not tuned on", False), ("tuned on", True))
 
 
 def draw(results: Sequence[Result], folder: Path) -> tuple[Path, Path]:
     """Write both plots as SVG into the folder and return where they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / "reliability.svg", folder / "directed.svg"
-    style = mpl.rc_context(
+    apart = {title: [one for one in _of(results, kind) if one.method == OURS] for title, kind in _SETS}
+    with _style():
+        directed(results).savefig(folder / "directed.svg", metadata={"Date": None})
+    return draw_reliability(apart, folder / "reliability.svg"), folder / "directed.svg"
+
+
+def _style() -> AbstractContextManager[None]:
+    return mpl.rc_context(
         {
             "svg.hashsalt": "recovery",  # the same figures give the same file
             "svg.fonttype": "none",
@@ -29,19 +37,23 @@ def draw(results: Sequence[Result], folder: Path) -> tuple[Path, Path]:
             "axes.spines.right": False,
         }
     )
-    with style:
-        for path, figure in zip(paths, (reliability(results), directed(results)), strict=True):
-            figure.savefig(path, metadata={"Date": None})
-    return paths
 
 
-def reliability(results: Sequence[Result]) -> Figure:
-    """Share of right edges over what was stated of them, for each kind of statement."""
+def draw_reliability(sets: Mapping[str, Sequence[Result]], path: Path) -> Path:
+    """Write the reliability diagrams of these sets of results as SVG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _style():
+        reliability(sets).savefig(path, metadata={"Date": None})
+    return path
+
+
+def reliability(sets: Mapping[str, Sequence[Result]]) -> Figure:
+    """Share of right edges over what was stated of them, for each kind of statement and two sets of results."""
     figure = Figure(figsize=(3.1 * len(STATED), 3.4), layout="constrained")
     for axes, what in zip(figure.subplots(1, len(STATED), sharey=True), STATED, strict=True):
         axes.plot([0, 1], [0, 1], color="0.75", linewidth=1)
-        for tuned_on, colour, label in ((False, _COLOURS[0], "not tuned on"), (True, _COLOURS[3], "tuned on")):
-            found = calibrated([one for one in results if one.method == OURS and one.tuned_on == tuned_on], what)
+        for (label, results), colour in zip(sets.items(), (_COLOURS[0], _COLOURS[3]), strict=True):
+            found = calibrated(results, what)
             if not len(found.count):
                 continue
             size = 12 + 120 * found.count / found.count.sum()
@@ -57,7 +69,7 @@ def reliability(results: Sequence[Result]) -> Figure:
 
 def directed(results: Sequence[Result]) -> Figure:
     """Directed edges of every method on every split, zoos that were tuned on apart."""
-    sets = [(title, kind) for title, kind in (("not tuned on", False), ("tuned on", True)) if _of(results, kind)]
+    sets = [(title, kind) for title, kind in _SETS if _of(results, kind)]
     most = max((len(_splits(_of(results, kind))) for _, kind in sets), default=1)
     figure = Figure(figsize=(9.2, 1.4 + 0.24 * most), layout="constrained")
     panels = figure.subplots(1, max(1, len(sets)), squeeze=False)[0]

@@ -9,7 +9,7 @@ from math import isfinite, nan
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.recovery_methods import OURS, Answer, answers
+from benchmarks.recovery_methods import OURS, Answer, answers, recover, with_twins
 from benchmarks.recovery_zoos import Family, Truth, Zoo, truth_of, twins
 from lineage.calibration import Reliability, calibration, unavoidable_error
 from lineage.evaluate import MergeScore, Score, equal_groups, score, score_merges, verdicts
@@ -60,22 +60,28 @@ class Result:
 def results(zoo: Zoo, families: Sequence[Family]) -> list[Result]:
     """Every method on one zoo."""
     truth = truth_of(zoo)
-    placed = truth.parents.keys()
-    return [
-        Result(
-            zoo.split,
-            zoo.seed,
-            zoo.architecture,
-            len(placed),
-            zoo.tuned_on,
-            method,
-            scored(answer, truth),
-            score_merges(truth.merges, answer.merges, bases=truth.bases, copies=truth.copies),
-            equal_groups(truth.copies, answer.duplicates),
-            tuple(statements(answer, truth)) if method == OURS else (),
-        )
-        for method, answer in answers(families, truth, twins(zoo, families)).items()
-    ]
+    given = answers(families, truth, twins(zoo, families))
+    return [_result(zoo, truth, method, answer) for method, answer in given.items()]
+
+
+def ours(zoo: Zoo, families: Sequence[Family]) -> Result:
+    """Our method alone on one zoo."""
+    return _result(zoo, truth_of(zoo), OURS, with_twins(recover(families), twins(zoo, families)))
+
+
+def _result(zoo: Zoo, truth: Truth, method: str, answer: Answer) -> Result:
+    return Result(
+        zoo.split,
+        zoo.seed,
+        zoo.architecture,
+        len(truth.parents),
+        zoo.tuned_on,
+        method,
+        scored(answer, truth),
+        score_merges(truth.merges, answer.merges, bases=truth.bases, copies=truth.copies),
+        equal_groups(truth.copies, answer.duplicates),
+        tuple(statements(answer, truth)) if method == OURS else (),
+    )
 
 
 def scored(answer: Answer, truth: Truth) -> Score:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,9 +64,27 @@ class Learnt:
     zoos: tuple[str, ...]
 
 
-@cache
+_INSTEAD: ContextVar[Learnt | None] = ContextVar("weights", default=None)
+
+
 def learnt() -> Learnt:
-    """The weights in force."""
+    """The weights in force: the shipped ones, unless `in_force` says otherwise."""
+    return _INSTEAD.get() or shipped()
+
+
+@contextmanager
+def in_force(weights: Learnt) -> Iterator[None]:
+    """Let other weights be in force, as to judge some that have not seen what they are judged on."""
+    before = _INSTEAD.set(weights)
+    try:
+        yield
+    finally:
+        _INSTEAD.reset(before)
+
+
+@cache
+def shipped() -> Learnt:
+    """The weights of `FILE`."""
     content = json.loads(FILE.read_text())
     adjacency = AdjacencyWeights(**content["adjacency"])
     absent = AbsentWeights(**content["absent"])

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from benchmarks import recovery, recovery_zoos
 from benchmarks.pages import markers
@@ -20,48 +18,7 @@ from benchmarks.recovery_report import NAME, TARGETS, document
 from benchmarks.recovery_scores import Result, calibrated, results, scored, spread, statements
 from benchmarks.recovery_zoos import Family, Truth, measured, open_zoo, truth_of, twins
 from benchmarks.zoo.splits import SPLITS
-from lineage.family import Layer, LayerKind
-from tests.lineage import builders
-
-Model = dict[str, NDArray[np.float32]]
-LAYERS = tuple(Layer(f"w{n}", (24, 20), LayerKind.TRUNK) for n in range(5))
-PARENT = {"z/root": None, "z/a": "z/root", "z/b": "z/root", "z/c": "z/a", "z/twin": "z/b", "z/alone": None}
-
-
-def models() -> dict[str, Model]:
-    rng = np.random.default_rng(0)
-    made: dict[str, Model] = {}
-    for name, parent in PARENT.items():
-        if name == "z/twin":
-            made[name] = made["z/b"]
-        elif parent is None:
-            made[name] = {one.name: rng.normal(size=one.shape).astype(np.float32) for one in LAYERS}
-        else:
-            made[name] = {
-                layer: (values + 0.05 * rng.normal(size=values.shape)).astype(np.float32)
-                for layer, values in made[parent].items()
-            }
-    return made
-
-
-def write_zoo(folder: Path, seed: int = 2) -> Path:
-    told: dict[str, Any] = {}
-    for name, model in models().items():
-        (folder / name).mkdir(parents=True)
-        save_file(model, folder / name / "model.safetensors")
-        parent = PARENT[name]
-        stage = "specialisation" if parent else "generalisation"
-        told[name] = {"parents": [parent] if parent else [], "family": "mlp", "stage": stage, "measured": True}
-        told[name] |= {"relation": "duplicate" if name == "z/twin" else "finetune"}
-    content = {"zoo": "ft 1 x 2^2", "seed": seed, "models": told}
-    (folder / "truth.json").write_text(json.dumps(content))
-    return folder
-
-
-def measure(*_: Any) -> list[Family]:
-    made = {name: model for name, model in models().items() if name != "z/twin"}
-    plain = [{layer: values.astype(np.float64) for layer, values in model.items()} for model in made.values()]
-    return [(builders.measured(plain, LAYERS, slopes=True), tuple(made))]
+from tests.benchmarks.small_zoo import measure, write_zoo
 
 
 @pytest.fixture
