@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from benchmarks.recovery_zoos import Family
 from benchmarks.true_trees import TrueTree
-from lineage.adjacency import ANGLE_FLOOR, MARGIN_FLOOR, Signs, core_signs
+from lineage.adjacency import ANGLE_FLOOR, Signs, core_signs
 from lineage.calibration import calibration
 from lineage.cluster import clusters, duplicates
 from lineage.copies import copies
@@ -40,10 +40,10 @@ def signs(tree: TrueTree, known: Skeleton | None = None) -> Seen:
 def learn_adjacency(
     zoos: Sequence[Seen], copies_right: int = 0, copies_seen: int = 0, absence: tuple[float, float] = (0.0, 0.5)
 ) -> AdjacencyWeights:
-    """The logistic regression that an edge is true over logs of its margin, its and others' angles, steps beside it.
+    """The logistic regression that an edge is true over logs of its own and others' angles and of the steps beside it.
 
-    Angles speak against an edge, acute ones less, and short steps beside it, a margin for it, or they say nothing;
-    every zoo counts alike. Of an acute angle two weights add up: they are bound so that it never speaks for an edge. Of
+    Angles speak against an edge, acute ones less, and short steps beside it, or they say nothing; every zoo counts
+    alike. Of an acute angle two weights add up: they are bound so that it never speaks for an edge. Of
     copies their share, by Laplace's rule of succession. `absence` is what `learn_rarity` finds.
     """
     zoos = [zoo for zoo in zoos if zoo]
@@ -53,22 +53,21 @@ def learn_adjacency(
     table = np.array([_row(one) for one, _ in edges])
     usual = [
         float(np.average(column[known], weights=share[known])) if (known := ~np.isnan(column)).any() else 0.0
-        for column in table[:, 2:5].T
+        for column in table[:, 1:4].T
     ]
-    angles = np.where(np.isnan(table[:, 2:5]), usual, table[:, 2:5])
-    seen = np.column_stack([table[:, :2], angles, table[:, 5]])
+    seen = np.column_stack([table[:, 0], np.where(np.isnan(table[:, 1:4]), usual, table[:, 1:4]), table[:, 4]])
 
     def weighed(free: NDArray[np.float64]) -> NDArray[np.float64]:
-        offset, margin, slanted, acute, elsewhere, beside = free
-        return np.array([offset, margin, slanted - acute, acute, elsewhere, beside])
+        offset, slanted, acute, elsewhere, beside = free
+        return np.array([offset, slanted - acute, acute, elsewhere, beside])
 
     def loss(free: NDArray[np.float64]) -> float:
         weights = weighed(free)
         logits = seen @ weights
         return float(share @ (np.logaddexp(0, logits) - true * logits)) + PENALTY * float(weights @ weights)
 
-    bounds = [(None, None), (0.0, None), (None, 0.0), (0.0, None), (None, 0.0), (0.0, None)]
-    found = weighed(minimize(loss, np.array([1.0, 1.0, -1.0, 0.0, 0.0, 0.0]), bounds=bounds).x)
+    bounds = [(None, None), (None, 0.0), (0.0, None), (None, 0.0), (0.0, None)]
+    found = weighed(minimize(loss, np.array([1.0, -1.0, 0.0, 0.0, 0.0]), bounds=bounds).x)
     copy = (copies_right + 1) / (copies_seen + 2)
     return AdjacencyWeights(*(round(float(value), 4) for value in (*found, *usual, copy, *absence)))
 
@@ -76,7 +75,7 @@ def learn_adjacency(
 def _row(one: Signs) -> tuple[float, ...]:
     """1, and the numbers that the weights are of; NaN where there are no other edges."""
     angle, acute = (float("nan") if isnan(value) else log(value + ANGLE_FLOOR) for value in (one.angle, one.acute))
-    return 1.0, log(one.margin + MARGIN_FLOOR), angle, acute, one.elsewhere, one.beside
+    return 1.0, angle, acute, one.elsewhere, one.beside
 
 
 def copies_found(models: Mapping[str, Mapping[str, Any]], families: Sequence[Family]) -> tuple[int, int]:

@@ -1,13 +1,14 @@
 """Whether two members that a skeleton joins are parent and child at all, in either direction.
 
-Four signs say so. The margin: how much dearer than the edge the best pair is that could replace it. The angles at its
-ends: in a tree whose steps are independent every member sees its neighbours at right angles, so an edge that is not at
-right angles to the others at its ends lies where siblings share a drift, where a parent is missing or where the tree
-is wrong, however clear its margin is. And the angles of the tree's other edges: where siblings share a drift they do so
-all over a tree, so that an edge which looks clear among skewed ones is less sure than one among straight ones. And the
-steps beside it: where one is far shorter, chance decides which of that step's ends the edge hangs on (uneven.py). The
-logistic regression on the logs of all four is learnt on zoos (benchmarks/learn_adjacency.py). Copies are no part of
-it: they stand in their sources' nodes, and a source would seem to compete with its own copies.
+Three signs say so. The angles at its ends: in a tree whose steps are independent every member sees its neighbours at
+right angles, so an edge that is not at right angles to the others at its ends lies where siblings share a drift, where
+a parent is missing or where the tree is wrong. And the angles of the tree's other edges: where siblings share a drift
+they do so all over a tree, so that an edge which looks clear among skewed ones is less sure than one among straight
+ones. And the steps beside it: where one is far shorter, chance decides which of that step's ends the edge hangs on
+(uneven.py). The logistic regression on the logs of all three is learnt on zoos (benchmarks/learn_adjacency.py). The
+margin, how much dearer than the edge the best pair is that could replace it, is told with an edge, but has no say
+beside them: it helped on no kind of network that it was learnt on, and misled on those that it was not. Copies are no
+part of it: they stand in their sources' nodes, and a source would seem to compete with its own copies.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from lineage.uneven import steps_beside
 from lineage.walk import outward
 
 LARGEST_MARGIN = 3.0
-MARGIN_FLOOR = 0.01  # below, the choice is a coin's however near the two distances are
 ANGLE_FLOOR = 0.02  # of a cosine; what small networks scatter by
 
 
@@ -49,9 +49,8 @@ class Signs:
         if not isnan(self.angle):
             angle, acute = log(self.angle + ANGLE_FLOOR), log(self.acute + ANGLE_FLOOR)
         elsewhere = weights.usual_elsewhere if isnan(self.elsewhere) else self.elsewhere
-        odds = weights.offset + weights.margin * log(self.margin + MARGIN_FLOOR)
-        odds += weights.angle * angle + weights.acute * acute + weights.elsewhere * elsewhere
-        odds += weights.beside * self.beside
+        odds = weights.offset + weights.angle * angle + weights.acute * acute
+        odds += weights.elsewhere * elsewhere + weights.beside * self.beside
         return float(expit(odds))
 
 

@@ -18,7 +18,6 @@ class AdjacencyWeights:
     """Of the log-odds that a skeleton's edge is true, see `lineage.adjacency.Signs`."""
 
     offset: float
-    margin: float  # of the log of the margin
     angle: float  # of the log of the largest |cosine|
     acute: float  # of the log of the largest cosine above 0: an obtuse angle says more than an acute one
     elsewhere: float  # of the mean log of the other edges' largest |cosine|
