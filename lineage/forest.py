@@ -5,8 +5,8 @@ summed and then reduced to a minimum spanning forest of their own: an edge that 
 whole can do without too, so the forest of all blocks' forests is the forest of all pairs.
 
 The number is the cost of a step (lineage/step.py) with fewer scruples: of pruned members the mass that the other has
-lost is taken off, but common elements are not counted. These forests say only where a family may be cut; trees are made
-of the pieces (lineage/skeleton.py).
+lost is taken off, from distances and from norms, but common elements are not counted. These forests say only where a
+family may be cut; trees are made of the pieces (lineage/skeleton.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lineage.chord import norm_ratios, usual_norms
 from lineage.cluster import SHARED_SHARE, THRESHOLD, compared_layers
 from lineage.family import FamilyMeasures
 from lineage.pair_store import Block, LayerPairs, PairStore, Strip
@@ -91,6 +92,9 @@ class _Sums:
             float(norms[used].sum(axis=0).max(initial=0.0)), 1e-300
         )  # single precision is enough then
         self._norms = (norms * self._scale).astype(np.float32)
+        self._roots = np.sqrt(norms * self._scale)  # double precision: near members' are nearly the same
+        ratios = norm_ratios(family, range(everyone), usual_norms(family, range(everyone), self._has))
+        self._level = np.where(self._has, 1 / ratios, 0.0).astype(np.float32)
         self._share = np.array([layer.size for layer in family.layers], dtype=np.float64)
         self._share /= max(self._share[used].sum(), 1.0)
         zeros = family.zeros / np.maximum(family.count, 1)
@@ -118,17 +122,22 @@ class _Sums:
         norms = self._norms[layer]
         both_norms = norms[i] + norms[j]
         if pairs.lost is None or pairs.lost_of is None or not self._sparse[layer]:
-            kept = squared
+            kept = self._chords(layer, i, j, squared, self._roots[layer][i], self._roots[layer][j])
         else:
             scale, more = np.float32(self._scale), self._zeros[layer][i] - self._zeros[layer][j]
             lost, lost_of = pairs.lost * scale, pairs.lost_of * scale
             one_way = np.where(more > 0, lost_of, np.where(more < 0, lost, np.maximum(lost, lost_of)))
-            kept = np.maximum(squared - lost - lost_of, 0.0)
+            roots = self._roots[layer]
+            own, other = (np.sqrt(np.maximum(roots[one] ** 2 - gone, 0)) for one, gone in ((i, lost), (j, lost_of)))
+            kept = self._chords(layer, i, j, np.maximum(squared - lost - lost_of, 0.0), own, other)
             squared, both_norms = np.maximum(squared - one_way, 0.0), both_norms - one_way
             total.forgiven = one_way if total.forgiven is None else total.forgiven + one_way
         typical = self._typical.get(layer) or self._look(layer, squared, both_norms, kept, self._pairs(i, j))
         share = np.float32(self._share[layer])
-        cost = np.log(kept * np.float32(1 / typical) + np.float32(FLOOR))
+        cost = kept
+        cost *= np.float32(1 / typical)
+        cost += np.float32(FLOOR)
+        np.log(cost, out=cost)
         cost *= share
         if self._uniform:
             total.squared += squared
@@ -141,6 +150,27 @@ class _Sums:
         total.cost += np.where(both, cost, 0)
         total.norms += np.where(both, both_norms, 0)
         total.weight += np.where(both, share, 0)
+
+    def _chords(
+        self,
+        layer: int,
+        i: NDArray[np.intp],
+        j: NDArray[np.intp],
+        squared: Singles,
+        own: NDArray[np.float64],
+        other: NDArray[np.float64],
+    ) -> Singles:
+        """A strip's squared distances as `lineage.chord.squared_chords` has them, by the norms of both; a new array."""
+        found: Singles = np.empty_like(squared)
+        np.subtract(own, other, out=found, casting="same_kind")
+        np.square(found, out=found)
+        np.subtract(squared, found, out=found)
+        np.maximum(found, 0.0, out=found)
+        if not (own.all() and other.all()):
+            found = np.where((own > 0) & (other > 0), found, squared)
+        found *= self._level[layer][i]
+        found *= self._level[layer][j]
+        return found
 
     def _pairs(self, i: NDArray[np.intp], j: NDArray[np.intp]) -> Bools:
         """Which pairs are of two members that are asked about."""

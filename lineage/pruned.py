@@ -23,10 +23,11 @@ LOST_ROUNDING = 2e-7  # of a lost mass, which is stored in single precision
 
 @dataclass(frozen=True)
 class CommonElements:
-    """Of one layer, for each pair of n members: over the elements that are zero in neither; (n, n) and symmetric."""
+    """Of one layer, for each pair of n members: over the elements that are zero in neither; all (n, n)."""
 
-    squared_distance: NDArray[np.float64]
-    elements: NDArray[np.float64]  # their number, estimated where both are sparse
+    squared_distance: NDArray[np.float64]  # symmetric
+    elements: NDArray[np.float64]  # their number, estimated where both are sparse; symmetric
+    squared_norm: NDArray[np.float64]  # [i, j]: of i over those that it has in common with j
 
 
 def lost_mass(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> NDArray[np.float64] | None:
@@ -68,13 +69,16 @@ def common_elements(measures: FamilyMeasures, layer: int, chosen: Sequence[int])
     squared = measures.squared_distance[layer][np.ix_(here, here)]
     count = measures.count[layer, here].astype(np.float64)
     lost = lost_mass(measures, layer, here)
-    if lost is None:
-        return CommonElements(squared, np.minimum(count[:, None], count[None, :]))
     norms = np.nan_to_num(measures.squared_norm[layer, here])
+    if lost is None:
+        own = np.broadcast_to(norms[:, None], squared.shape)
+        return CommonElements(squared, np.minimum(count[:, None], count[None, :]), own)
     kept = squared - lost - lost.T
     kept = np.where((lost + lost.T > 0) & (kept < LOST_ROUNDING * (lost + lost.T)), 0.0, kept)
     zeros = measures.zeros[layer, here]
-    return CommonElements(np.where(np.isnan(squared), np.nan, kept), _common_number(count, zeros, norms, lost))
+    number = _common_number(count, zeros, norms, lost)
+    own = np.maximum(norms[:, None] - lost, 0.0)
+    return CommonElements(np.where(np.isnan(squared), np.nan, kept), number, own)
 
 
 def _common_number(

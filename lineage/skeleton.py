@@ -1,7 +1,8 @@
 """The undirected tree of a cluster: who was trained from whom, without saying which of the two was the parent.
 
 Fine-tuning deltas are nearly orthogonal in high dimension, so squared distances add up along the tree, and the tree
-is the minimum spanning tree of squared distances. Where siblings share a drift they do not add up, and for low-rank
+is the minimum spanning tree of squared distances, between members brought to one norm in every layer, as decay draws
+siblings together (chord.py). Where siblings share a drift they do not add up, and for low-rank
 (LoRA) children the rank of the difference is the better metric: it adds up exactly, and grows however the deltas
 correlate.
 
@@ -77,15 +78,15 @@ class Skeleton:
         tuple[int, int], ...
     ]  # n - 1 pairs, each and all of them ascending; copies where `likely_root` has them
     used_ranks: bool
-    squared: NDArray[np.float64]  # (n, n) squared distances by which its edges were chosen
+    squared: NDArray[np.float64]  # (n, n) squared distances, over elements that are zero in neither
     core: tuple[tuple[int, int], ...]  # the tree of those that are no copies
     copies: Copies
     stand_in: dict[
         tuple[int, int], int
     ]  # for edges of the core: by (c, x), the copy of x that c would come from, if any
     share: dict[tuple[int, int], float]  # for edges of the core whose x has copies: by (c, x), how sure that choice is
-    core_squared: NDArray[np.float64]  # (s, s) squared distances between sources, each by whom of its node is nearest
-    norms: NDArray[np.float64]  # (s,) squared norms of sources over the layers of `squared`; NaN of sparse ones
+    core_squared: NDArray[np.float64]  # (s, s) squared chords between sources, each by whom of its node is nearest
+    norms: NDArray[np.float64]  # (s,) squared norms of sources as these chords have them; NaN of sparse ones
     between: dict[
         tuple[int, int], float
     ]  # for edges of the core, by both orders: what norms say of a parent between, where they do
@@ -135,7 +136,7 @@ def skeleton(
     sources = list(nodes.sources)
     nodes.check(costs)
     tree = [(sources[i], sources[j]) for i, j in spanning_tree(*costs)]
-    squared = nodes.between(step.squared)
+    squared = nodes.between(step.chord)
     first = root_tree(measures, sources, tree).root
     low = None if ranks is None else costs[0] < costs[0].max()  # ranks add up however siblings drift
     witness = asked if ranks is None else None
@@ -152,21 +153,12 @@ def skeleton(
         nodes.stand_in(core),
         nodes.share(core),
         squared,
-        _norms(measures, sources, compared[:, [at[one] for one in sources]]),
+        np.where(zero_share(measures, sources) > SPARSE, np.nan, step.norms[[at[one] for one in sources]]),
         _between(measures, core),
     )
     root = root_tree(measures, sources, core, stand_in=result.stand_in)
     edges = sorted((min(edge), max(edge)) for edge in result.outward(root.root))
     return replace(result, edges=tuple(edges))
-
-
-def _norms(measures: FamilyMeasures, sources: Sequence[int], compared: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(s,) squared norms over the layers `compared` (L, s), brought to the size of the largest sum as distances are."""
-    sizes = np.array([layer.size for layer in measures.layers], dtype=np.float64)
-    elements = sizes @ compared
-    norms = np.where(compared, measures.squared_norm[:, list(sources)], 0.0).sum(axis=0)
-    scaled = np.divide(norms * elements.max(initial=0.0), elements, out=np.full(len(norms), np.nan), where=elements > 0)
-    return np.where(zero_share(measures, sources) > SPARSE, np.nan, scaled)
 
 
 def _between(measures: FamilyMeasures, core: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
