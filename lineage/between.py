@@ -7,9 +7,10 @@ children of one parent, x = h + m and b = h + n, the same difference is |n|² - 
 themselves, is 1 where x is the parent, -1 where b is, and (|n|² - |m|²) / (|n|² + |m|²) where neither is. Layers are
 weighed by the scatter of products of independent Gaussians, |x|² ||b - x||² / elements.
 
-Steps that are not at right angles blur it (true edges have g between 0.2 and 1.3 on fine-tunes), so one number says
-little between models that are near; it says most where steps are long, as in folds of one initialisation. Pruning is a
-step of its own from what there was before, so of sparse models nothing is said.
+Steps that are not at right angles blur it: a cosine c between a step and the model that it began at takes 2 c |x| / |n|
+from g. What is trained through a normalisation moves along a sphere, so that c is half the step, and elsewhere steps
+lean by a few hundredths too. So g says little between models that are near, and most where steps are long, as in folds
+of one initialisation. Pruning is a step of its own from what there was before, so of sparse models nothing is said.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from lineage.family import FamilyMeasures, LayerKind
 
 BLUR = 0.1  # of half of 1 - |g|: what true edges differ by beyond the error of the fit
 CLEAREST = 1 / (2 * BLUR)  # where g is 0 and known exactly
-CLEAR = 3.85  # from which on the two are siblings, whatever else is seen of them
-BLURRED = 2.5  # median of a tree's other edges from which on nothing is said
-NORMALISED = 0.895  # times what is told of networks with running statistics, whose scale nothing holds
+LEAN = 0.025  # cosine between a step and the model that it began at, beyond what decay says of it
+CLEAR = 3.3  # from which on the two are siblings, whatever else is seen of them
 FEWEST = 4  # layers
 SPARSE = 0.1  # share of zeros from which on nothing is said
 
@@ -33,22 +33,34 @@ SPARSE = 0.1  # share of zeros from which on nothing is said
 def betweenness(measures: FamilyMeasures, edges: NDArray[np.intp]) -> NDArray[np.float64]:
     """(e,) how many errors (1 - |g|) / 2 is away from 0 for pairs (e, 2) of members, at least 0; NaN: not told."""
     growth, error = norm_growth(measures, edges)
-    found: NDArray[np.float64] = np.maximum((1 - np.abs(growth)) / 2, 0) / np.hypot(error / 2, BLUR)
+    with np.errstate(divide="ignore"):
+        blur = np.hypot(BLUR, LEAN / _length(measures, edges))
+    found: NDArray[np.float64] = np.maximum((1 - np.abs(growth)) / 2, 0) / np.hypot(error / 2, blur)
     return found
 
 
-def told_between(measures: FamilyMeasures, edges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """(e,) betweenness of a tree's edges; NaN for all of them where norms do not say who came first.
+def _length(measures: FamilyMeasures, edges: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(e,) how long the steps are beside the models, over the trunk layers that moved."""
+    trunk = np.flatnonzero([layer.kind is LayerKind.TRUNK for layer in measures.layers])
+    a, b = edges.T
+    squared = measures.squared_distance[trunk[:, None], a, b]
+    norm = (measures.squared_norm[np.ix_(trunk, a)] + measures.squared_norm[np.ix_(trunk, b)]) / 2
+    moved = (squared > 0) & np.isfinite(squared) & (norm > 0)
+    whole = np.where(moved, norm, 0.0).sum(axis=0)
+    share = np.divide(np.where(moved, squared, 0.0).sum(axis=0), whole, out=np.zeros(len(edges)), where=whole > 0)
+    length: NDArray[np.float64] = np.sqrt(share)
+    return length
 
-    Of networks with batch normalisation true edges look like half an edge between siblings. So less is made of what
-    norms tell there, and the edges that are not clear are asked: where most are between, clear ones mean nothing.
+
+def told_between(measures: FamilyMeasures, edges: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """(e,) betweenness of a tree's edges; NaN where norms do not say who came first.
+
+    Nothing holds the scale of what batch normalisation follows, so that true edges there look like half an edge between
+    siblings: only what is clear is told.
     """
     found = betweenness(measures, np.array(edges, dtype=np.intp).reshape(-1, 2))
     if any(layer.name.endswith("running_var") for layer in measures.layers):
-        found = found * NORMALISED
-    others = found[found < CLEAR]
-    if len(others) and np.median(others) > BLURRED:
-        return np.full(len(found), np.nan)
+        found = np.where(found >= CLEAR, found, np.nan)
     return found
 
 

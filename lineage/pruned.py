@@ -28,6 +28,9 @@ class CommonElements:
     squared_distance: NDArray[np.float64]  # symmetric
     elements: NDArray[np.float64]  # their number, estimated where both are sparse; symmetric
     squared_norm: NDArray[np.float64]  # [i, j]: of i over those that it has in common with j
+    missed: NDArray[
+        np.float64
+    ]  # mean square of a step before pruning over that of these elements, at least 1; symmetric
 
 
 def lost_mass(measures: FamilyMeasures, layer: int, chosen: Sequence[int]) -> NDArray[np.float64] | None:
@@ -72,13 +75,29 @@ def common_elements(measures: FamilyMeasures, layer: int, chosen: Sequence[int])
     norms = np.nan_to_num(measures.squared_norm[layer, here])
     if lost is None:
         own = np.broadcast_to(norms[:, None], squared.shape)
-        return CommonElements(squared, np.minimum(count[:, None], count[None, :]), own)
+        return CommonElements(squared, np.minimum(count[:, None], count[None, :]), own, np.ones_like(squared))
     kept = squared - lost - lost.T
     kept = np.where((lost + lost.T > 0) & (kept < LOST_ROUNDING * (lost + lost.T)), 0.0, kept)
     zeros = measures.zeros[layer, here]
     number = _common_number(count, zeros, norms, lost)
     own = np.maximum(norms[:, None] - lost, 0.0)
-    return CommonElements(np.where(np.isnan(squared), np.nan, kept), number, own)
+    known = np.where(np.isnan(squared), np.nan, kept)
+    return CommonElements(known, number, own, _missed(count, zeros, number))
+
+
+def _missed(count: NDArray[np.float64], zeros: NDArray[np.int64], number: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, n) the mean square of a step over that of the `number` of elements that both have kept; 1 where one is dense.
+
+    An element crosses a threshold the likelier the longer its step. So the share f that one of two has kept and the
+    other lost moved by twice the mean square (E|x|³ / E|x| of a normal x), and those that stay by 1 - f of it. Unseen,
+    that made a pruned sibling who hardly moved nearer to everybody pruned than their dense parent is. Beside a dense
+    model there is nothing to make up for: those that came to be kept moved more, and so did those that went.
+    """
+    kept, sparse = count - zeros, zeros > SPARSE * count
+    fewer = np.minimum(kept[:, None], kept[None, :])
+    stay = np.divide(number, fewer, out=np.ones_like(number), where=sparse[:, None] & sparse & (fewer > 0))
+    missed: NDArray[np.float64] = 1 / np.minimum(stay, 1.0)
+    return missed
 
 
 def _common_number(

@@ -49,16 +49,16 @@ def steps(measures: FamilyMeasures, members: Sequence[int], compared: NDArray[np
         size = measures.layers[layer].size
         told = both & (common.elements >= min(FEWEST, size))
         np.fill_diagonal(told, False)
-        counts = np.maximum(common.elements, 1.0)
+        told_of = common.missed * (size / np.maximum(common.elements, 1.0))  # all elements, as if none were pruned
         levelled = squared_chords(measures, int(layer), chosen, common, ratios[layer])
-        step = np.where(told, levelled, 0.0) / counts
+        step = np.where(told, levelled * told_of, 0.0) / size
         typical = _typical(step[told & np.isfinite(step)])
         counted = float(common.elements[told].mean()) if told.any() else 0.0
         if typical > 0:
             cost += np.where(told, counted * np.log(np.nan_to_num(step) / typical + FLOOR), 0.0)
         elif told.any():
             cost += np.where(told, counted * np.log(FLOOR), 0.0)
-        squared += np.where(told, common.squared_distance * (size / counts), 0.0)
+        squared += np.where(told, common.squared_distance * told_of, 0.0)
         chord += step * size
         weight += np.where(told, counted, 0.0)
         elements += np.where(told, size, 0)

@@ -65,13 +65,38 @@ def test_nothing_is_said_of_sparse_models_of_few_layers_and_of_equal_ones() -> N
     assert betweenness(family, np.zeros((0, 2), dtype=np.intp)).shape == (0,)
 
 
-def test_where_most_edges_look_like_siblings_norms_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_a_sphere(rng: np.random.Generator, model: Model, length: float) -> Model:
+    """A step along the sphere of each layer, as of weights whose scale normalisation takes away."""
+    moved: Model = {}
+    for place, (name, one) in enumerate(model.items()):
+        size = length * (0.5 + place / 4) * np.linalg.norm(one) / np.sqrt(one.size)
+        away = one + size * rng.normal(size=one.shape)
+        moved[name] = away * (np.linalg.norm(one) / np.linalg.norm(away))
+    return moved
+
+
+def test_a_short_step_that_leans_is_no_step_between_siblings_and_a_long_one_is() -> None:
+    rng = np.random.default_rng(0)
+    parent = start(rng)
+    family = measures(parent, on_a_sphere(rng, parent, 0.1), on_a_sphere(rng, parent, 0.6))
+    pairs = np.array([(0, 1), (0, 2)])
+    growth, error = norm_growth(family, pairs)
+    assert np.all(np.abs(growth) < 2 * error + 0.05)
+    short, long = betweenness(family, pairs)
+    assert short < 0.75 * CLEAR
+    assert long > CLEAR
+
+
+def test_of_networks_with_batch_normalisation_only_what_is_clear_is_told() -> None:
     rng = np.random.default_rng(1)
     parent = start(rng)
-    first, second = step(rng, parent, 0.5), step(rng, parent, 0.5)
-    family = measures(first, second, step(rng, first, 0.2))
+    models = [step(rng, parent, 0.5), step(rng, parent, 0.5)]
+    models.append(step(rng, models[0], 0.2))
     edges = [(0, 1), (0, 2)]
-    assert (told_between(family, edges) >= CLEAR).tolist() == [True, False]
-    monkeypatch.setattr("lineage.between.BLURRED", -1.0)
-    assert np.isnan(told_between(family, edges)).all()
-    assert told_between(family, edges[:1])[0] >= CLEAR  # of siblings alone there is nobody else to ask
+    found = told_between(measures(*models), edges)
+    assert found[1] < CLEAR <= found[0]
+    statistics = Layer("running_var", (8,), LayerKind.BUFFER)
+    normalised = [{**one, "running_var": np.ones(8)} for one in models]
+    told = told_between(builders.measured(normalised, (*LAYERS, statistics)), edges)
+    assert told[0] == found[0]
+    assert np.isnan(told[1])

@@ -25,6 +25,20 @@ def test_distance_and_number_of_common_elements_are_those_counted_directly(share
             assert common.elements[a, b] == pytest.approx(both.sum(), rel=0.05)
 
 
+def test_steps_of_pruned_siblings_are_not_taken_for_shorter_as_long_ones_left_what_was_kept() -> None:
+    rng = np.random.default_rng(0)
+    parent = root(rng)
+    models = [parent, pruned(child(rng, parent, 0.002), 0.5), pruned(child(rng, parent, 0.1), 0.5)]
+    family = measured(models)
+    common = [common_elements(family, layer, range(3)) for layer in range(len(LAYERS))]
+    kept = np.sum([one.elements for one in common], axis=0)
+    mean_square = np.sum([one.missed * one.squared_distance for one in common], axis=0) / kept
+    plain = np.sum([one.squared_distance for one in common], axis=0) / kept
+    assert plain[1, 2] < 0.97 * plain[0, 2]
+    assert mean_square[1, 2] == pytest.approx(mean_square[0, 2], rel=0.015)
+    assert mean_square[0, 2] == plain[0, 2]
+
+
 def test_dense_members_have_all_elements_in_common_and_lose_nothing() -> None:
     rng = np.random.default_rng(0)
     family = measured([root(rng), root(rng)])
