@@ -90,10 +90,11 @@ def architecture(
     """The architecture of a revision from its tensor specs (names unique) and its config.json, where it has one."""
     specs = sorted(specs, key=lambda spec: spec.name)
     names = canonical_names([spec.name for spec in specs], config)
-    packed = int8.scaled({spec.name: spec for spec in specs})
+    known = {spec.name: spec for spec in specs}
+    packed, turned = int8.scaled(known), int8.transposed(known, config)
     beside = tuple(sorted(name for companions in packed.values() for name in companions))
     tensors = [
-        CanonicalTensor(name, spec.name, spec.dtype, spec.shape, _kind(name, spec, is_float=_is_float(spec, packed)))
+        CanonicalTensor(name, spec.name, *_seen(spec, turned), _kind(name, spec, is_float=_is_float(spec, packed)))
         for name, spec in zip(names, specs, strict=True)
         if spec.name not in beside
     ]
@@ -133,6 +134,11 @@ def _modern_norms(names: list[str]) -> list[str]:
     renamed = [re.sub(r"(?i)(norm\w*)\.gamma$", r"\1.weight", name) for name in names]
     renamed = [re.sub(r"(?i)(norm\w*)\.beta$", r"\1.bias", name) for name in renamed]
     return renamed if len(set(renamed)) == len(set(names)) else names
+
+
+def _seen(spec: TensorSpec, turned: Container[str]) -> tuple[str, tuple[int, ...]]:
+    """The dtype and the shape of the layer, which is not that of the file where it lies transposed there."""
+    return (int8.TRANSPOSED, spec.shape[::-1]) if spec.name in turned else (spec.dtype, spec.shape)
 
 
 def _is_float(spec: TensorSpec, packed: Container[str]) -> bool:

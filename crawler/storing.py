@@ -88,8 +88,8 @@ def store_description(session: Session, repository_id: int, details: Details, fo
                     spec.name,
                     tensors[spec.name].name,
                     tensors[spec.name].kind,
-                    spec.dtype,
-                    spec.shape,
+                    tensors[spec.name].dtype,
+                    tensors[spec.name].shape,
                     spec.start,
                     spec.stop,
                 )

@@ -203,7 +203,7 @@ def places(session: Session, layer: FamilyLayer, revisions: Sequence[int]) -> di
     """Where each of these revisions keeps a layer; those that lack it are left out."""
     found = _places(session, revisions, TensorSpecRow.layer == layer.name, TensorSpecRow.shape == layer.shape)
     places = dict(found)
-    packed = {revision: place for revision, place in places.items() if place.dtype == "I8"}
+    packed = {revision: place for revision, place in places.items() if place.dtype in ("I8", "I8T")}
     if packed:
         names = {revision: companions(place.name) for revision, place in packed.items()}
         wanted = {name for pair in names.values() for name in pair}

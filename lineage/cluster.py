@@ -186,12 +186,36 @@ def linked_into(distance: NDArray[np.float64], number: int) -> Clusters:
 def duplicates(measures: FamilyMeasures) -> Clusters:
     """Return the groups of two or more members that have the same layers with equal values, whatever their kind.
 
-    Values are compared by digest, which does not tell dtypes apart: a cast is a duplicate only if it lost nothing.
+    Values are compared by digest, which does not tell dtypes apart: a cast is a duplicate only if it lost nothing. What
+    the same weights are saved with or without may be missing in some: constant tables (causal masks, position ids), and
+    a head that is tied to the embeddings, which some programs write once and some twice.
     """
-    groups: defaultdict[tuple[bytes, ...], list[int]] = defaultdict(list)
-    for position in range(len(measures.members)):
-        groups[tuple(layer[position] for layer in measures.digest)].append(position)
-    return tuple(sorted(tuple(group) for key, group in groups.items() if len(group) > 1 and any(key)))
+    trained = [at for at, layer in enumerate(measures.layers) if layer.kind is not LayerKind.BUFFER]
+    tables = [at for at, layer in enumerate(measures.layers) if layer.kind is LayerKind.BUFFER]
+    ties = _ties(measures)
+    groups: defaultdict[tuple[bytes, ...], list[tuple[dict[int, bytes], list[int]]]] = defaultdict(list)
+    for position, digests in enumerate(zip(*measures.digest, strict=True)):
+        tied = {at for at, twins in ties.items() if any(digests[at] == digests[one] for one in twins)}
+        written = tuple(b"" if at in tied else digests[at] for at in trained)
+        known = {at: digests[at] for at in tables if digests[at]}
+        for told, group in groups[written]:
+            if all(told.get(at, value) == value for at, value in known.items()):
+                told.update(known)
+                group.append(position)
+                break
+        else:
+            groups[written].append((known, [position]))
+    found = (tuple(group) for key, alike in groups.items() if any(key) for _, group in alike)
+    return tuple(sorted(group for group in found if len(group) > 1))
+
+
+def _ties(measures: FamilyMeasures) -> dict[int, list[int]]:
+    """Of every head the matrices of the trunk that may be the same one, written twice."""
+    by_shape: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for at, layer in enumerate(measures.layers):
+        if layer.kind is LayerKind.TRUNK:
+            by_shape[layer.shape].append(at)
+    return {at: by_shape[one.shape] for at, one in enumerate(measures.layers) if one.kind is LayerKind.HEAD}
 
 
 def _grouped(labels: NDArray[np.int32]) -> Clusters:

@@ -45,3 +45,24 @@ def decode(
         for i in range(len(here)):
             there[i] = np.float32(here[i]) * own
         at = stop
+
+
+def decode_transposed(
+    stored: NDArray[np.int8], start: int, step: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """The same of a matrix whose columns have the steps, one each: elements [start, start + n) row by row."""
+    columns = len(step)
+    own = np.resize(np.roll(step, -(start % columns)), len(stored))
+    np.multiply(stored.astype(np.float32), own, out=out)
+
+
+def stretch_of_transposed(stored: NDArray[np.int8], columns: int, start: int, count: int) -> NDArray[np.int8]:
+    """Elements [start, start + count), row by row, of a matrix that is `stored` (columns * rows,) column by column."""
+    first, last = start // columns, -(-(start + count) // columns)
+    rows = stored.reshape(columns, -1)[:, first:last].T
+    return np.ascontiguousarray(rows).reshape(-1)[start - first * columns :][:count]
+
+
+def usual_step(step: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    """(rows,) what rounding does to every row of a matrix whose columns have the steps: their root mean square."""
+    return np.full(rows, np.sqrt(np.mean(step.astype(np.float64) ** 2)), dtype=np.float32)

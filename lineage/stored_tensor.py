@@ -22,6 +22,7 @@ DTYPES = {
     "I32": torch.int32,
     "I16": torch.int16,
     "I8": torch.int8,
+    "I8T": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
@@ -32,7 +33,8 @@ class StoredTensor:
     """Where a member keeps a layer: [start, stop) are absolute bytes of the file.
 
     Of int8 with a scale for each row (`lineage.scales`) the scales are kept in a tensor of their own, and in a third,
-    where there is one, a byte that is 0 where the values lie row by row.
+    where there is one, a byte that is 0 where the values lie row by row. Of the type I8T what lies row by row are the
+    columns of the layer.
     """
 
     file: str
@@ -47,6 +49,11 @@ class StoredTensor:
     def form(self) -> str:
         """The type as which its values come in a block."""
         return self.dtype if self.scale is None else scales.DECODED
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the layer's columns are the rows of the file."""
+        return self.dtype == "I8T"
 
     @property
     def itemsize(self) -> int:

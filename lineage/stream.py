@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from lineage import scales
+from lineage.stored_row import Row
 from lineage.stored_tensor import DTYPES, Block, Part, Reader, StoredTensor
 
 if TYPE_CHECKING:
@@ -140,23 +141,22 @@ class LayerStream:
         """Give the buffers' memory back."""
         self._free.clear()
 
-    def _rows(self, tensors: Sequence[StoredTensor], members: Sequence[int], size: int) -> list[_Row]:
+    def _rows(self, tensors: Sequence[StoredTensor], members: Sequence[int], size: int) -> list[Row]:
         """The rows of the blocks of a layer; their scales are read before any block."""
         for member in members:
             self.steps.pop(member, None)
             self.refused.pop(member, None)
         scaled = [(member, tensor) for member, tensor in zip(members, tensors, strict=True) if tensor.scale is not None]
         asked = [self._readers.submit(copy_context().run, self._scales, member, tensor) for member, tensor in scaled]
-        for (member, _), answer in zip(scaled, asked, strict=True):
+        own: dict[int, NDArray[np.float32]] = {}
+        for (member, tensor), answer in zip(scaled, asked, strict=True):
             found = answer.result()
             if isinstance(found, str):
                 self.refused[member] = found
             elif found is not None:
-                self.steps[member] = found
-        return [
-            _Row(member, tensor, None if tensor.scale is None else self.steps.get(member), size)
-            for member, tensor in zip(members, tensors, strict=True)
-        ]
+                own[member] = found
+                self.steps[member] = scales.usual_step(found, size // len(found)) if tensor.transposed else found
+        return [Row(member, tensor, own.get(member), size) for member, tensor in zip(members, tensors, strict=True)]
 
     def _scales(self, member: int, tensor: StoredTensor) -> NDArray[np.float32] | str | None:
         """The steps of the rows of an int8 tensor, or why there are none; None where they could not be read."""
@@ -175,7 +175,7 @@ class LayerStream:
         except ValueError as error:
             return f"{tensor.scale.name}: {error}"
 
-    def _begin(self, rows: Sequence[_Row], start: int, count: int, step: int) -> _Turn:
+    def _begin(self, rows: Sequence[Row], start: int, count: int, step: int) -> _Turn:
         """Let a block be read, into a buffer with room for `step` elements of each model."""
         buffer = self._buffer(step * sum(row.tensor.itemsize for row in rows))
         room = memoryview(buffer.numpy().data)
@@ -191,8 +191,8 @@ class LayerStream:
         ]
         return _Turn(start, count, step, tuple(rows), buffer, tuple(reads))
 
-    def _fill(self, wanted: Sequence[tuple[_Row, int, memoryview]]) -> list[bool]:
-        return [row.usable and self._read(row.member, row.tensor, start, into) for row, start, into in wanted]
+    def _fill(self, wanted: Sequence[tuple[Row, int, memoryview]]) -> list[bool]:
+        return [row.usable and row.read(self._read, start, into) for row, start, into in wanted]
 
     def _buffer(self, size: int) -> torch.Tensor:
         buffer = self._free.pop() if self._free else None
@@ -203,41 +203,13 @@ class LayerStream:
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
-    """A member's row of the blocks of a layer of `size` elements."""
-
-    member: int
-    tensor: StoredTensor
-    steps: NDArray[np.float32] | None  # of int8 with scales
-    size: int
-
-    @property
-    def usable(self) -> bool:
-        """Whether its values can be told once they are read."""
-        return self.tensor.scale is None or self.steps is not None
-
-    @property
-    def read_at(self) -> int:
-        """Where stored bytes begin in the row's room, in bytes per element: what is to be decoded lies at its end."""
-        return self.tensor.itemsize - self.tensor.stored_itemsize
-
-    def decode(self, room: torch.Tensor, step: int, start: int, count: int) -> None:
-        """Decode what was read of elements [start, start + count) into a room for `step` elements."""
-        if self.steps is not None:
-            first = step * self.read_at
-            stored = room[first : first + count].view(torch.int8).numpy().copy()
-            columns = self.size // len(self.steps)
-            scales.decode(stored, start, columns, self.steps, room.view(torch.float32).numpy()[:count])
-
-
-@dataclass(frozen=True, eq=False)
 class _Turn:
     """A block that is being read."""
 
     start: int
     count: int
     step: int
-    rows: tuple[_Row, ...]
+    rows: tuple[Row, ...]
     buffer: torch.Tensor
     reads: tuple[Future[list[bool]], ...]
 

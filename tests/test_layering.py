@@ -16,7 +16,7 @@ JOINING = {
 COMPUTING = {
     f"lineage.{name}"
     for name in (
-        *("stored_tensor", "stream", "decoding", "block", "device", "pairs", "slope", "digest"),
+        *("stored_tensor", "stored_row", "stream", "decoding", "block", "device", "pairs", "slope", "digest"),
         *("rank", "projection", "sketch", "sketching", "whole", "layer"),
     )
 } | {"hublineage.job"}

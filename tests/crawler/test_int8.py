@@ -26,10 +26,11 @@ FLOATS: Layout = {
 }
 
 
-def described(layout: Layout) -> Architecture:
-    return architecture(
+def described(layout: Layout, model_type: str = "vit") -> Architecture:
+    specs = [
         TensorSpec(name, dtype, shape, 0, math.prod(shape) * SIZES[dtype]) for name, (dtype, shape) in layout.items()
-    )
+    ]
+    return architecture(specs, {"model_type": model_type})
 
 
 def test_an_int8_model_has_the_layers_of_its_float_sister() -> None:
@@ -85,3 +86,29 @@ def test_other_packed_formats_are_refused_beside_int8_too(name: str, dtype: str,
     assert found.kind == "unusable"
     assert "stored quantised" in (found.reason or "")
     assert found.culprit == name
+
+
+CONV1D = {"c_attn": (4, 12), "c_proj": (4, 4)}  # as GPT-2 keeps them: inputs by outputs
+EMBEDDINGS: Layout = {"transformer.wte.weight": ("F16", (9, 4))}
+
+
+def attention(dtype: str, shapes: dict[str, tuple[int, int]]) -> Layout:
+    scaled: Layout = {f"transformer.h.0.attn.{name}.SCB": ("F32", shape[:1]) for name, shape in shapes.items()}
+    weights: Layout = {f"transformer.h.0.attn.{name}.weight": (dtype, shape) for name, shape in shapes.items()}
+    return EMBEDDINGS | weights | (scaled if dtype == "I8" else {})
+
+
+def test_gpt2_weights_that_quantising_transposed_are_the_layers_of_their_float_sister() -> None:
+    quantised = described(attention("I8", {name: shape[::-1] for name, shape in CONV1D.items()}), "gpt2")
+    assert quantised.kind == "model"
+    assert signature(quantised.tensors) == signature(described(attention("F32", CONV1D), "gpt2").tensors)
+    assert {tensor.source[16:]: tensor.dtype for tensor in quantised.tensors if tensor.dtype != "F16"} == {
+        "attn.c_attn.weight": "I8T",
+        "attn.c_proj.weight": "I8T",
+    }
+
+
+def test_int8_weights_lie_as_they_do_where_shapes_or_the_model_type_say_so() -> None:
+    upright, turned = (attention("I8", shapes) for shapes in (CONV1D, {"c_attn": (12, 4), "c_proj": (4, 4)}))
+    for layout, model_type in ((upright, "gpt2"), (turned, "qwen")):
+        assert {tensor.dtype for tensor in described(layout, model_type).tensors} == {"I8", "F16"}

@@ -163,7 +163,7 @@ def test_members_that_cannot_be_compared_are_parted_first() -> None:
         linked_into(distance, 4)
 
 
-def test_duplicates_are_equal_in_every_layer_of_every_kind() -> None:
+def test_duplicates_are_equal_in_every_layer_that_is_trained_and_in_what_tables_both_have() -> None:
     rng = np.random.default_rng(0)
     first, second = root(rng), root(rng)
     other_bias = {**first, "bias": first["bias"] + 1}
@@ -183,4 +183,17 @@ def test_duplicates_are_equal_in_every_layer_of_every_kind() -> None:
         {},
         {},
     ]
-    assert duplicates(measured(models)) == ((0, 5), (1, 3, 8))
+    assert duplicates(measured(models)) == ((0, 5), (1, 3, 6, 8))
+
+
+def test_a_head_that_is_tied_to_the_embeddings_may_be_written_once_or_twice() -> None:
+    rng = np.random.default_rng(0)
+    layers = (
+        Layer("wte.weight", (8, 5), LayerKind.TRUNK),
+        Layer("block.weight", (6, 6), LayerKind.TRUNK),
+        Layer("lm_head.weight", (8, 5), LayerKind.HEAD),
+    )
+    once = {layer.name: rng.normal(size=layer.shape) for layer in layers[:2]}
+    twice = {**once, "lm_head.weight": once["wte.weight"].copy()}
+    untied = {**once, "lm_head.weight": rng.normal(size=(8, 5))}
+    assert duplicates(builders.measured([untied, twice, once, dict(untied)], layers)) == ((0, 3), (1, 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import builders
 import numpy as np
 import pytest
@@ -81,6 +83,23 @@ def test_blocks_hold_the_decoded_values_beside_those_of_other_formats(step: int)
     expected = values.numpy().astype(np.float32) * (scale.numpy() / np.float32(127))[:, None]
     np.testing.assert_array_equal(decoded[1].numpy(), expected.reshape(-1))
     np.testing.assert_array_equal(decoded[0].numpy(), plain.numpy().reshape(-1))
+
+
+@pytest.mark.parametrize("step", [STRIDE, 3 * STRIDE])
+def test_what_lies_transposed_in_its_file_is_the_same_layer(step: int) -> None:
+    values, scale = matrix(1, 1031, 17)
+    file, place = packed(values, scale)
+    expected = (values.numpy().astype(np.float32) * (scale.numpy() / np.float32(127))[:, None]).T
+    plain = np.ascontiguousarray(expected)
+    files = [plain.tobytes(), file]
+    places = [StoredTensor("f", "l.weight", "F32", 0, plain.nbytes), replace(place, dtype="I8T")]
+    _, decoded = read(files, places, plain.size, step)
+    np.testing.assert_array_equal(decoded[1].numpy(), plain.reshape(-1))
+    with layer_stream(builders.Memory(files)) as stream:
+        list(stream.each(places, plain.size, step, lambda _: lambda block: block.count))
+        np.testing.assert_allclose(
+            stream.steps[1], np.full(17, np.sqrt(np.mean((scale.numpy() / 127) ** 2))), rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize(("order", "wrong", "said"), [(2, 1.0, "weight_format is 2"), (0, -1.0, "l.SCB: NaN, inf")])
