@@ -25,7 +25,7 @@ SPREAD_AT_PARENTS = 0.04  # at least, of the cosines at those between
 SIBLINGS_TAIL = 0.1  # share of siblings whose cosine is anything from 0 to 1: two may have seen the very same data
 PARENTS_TAIL = 0.1  # share of those between whose cosine is anything from -1 to 0: a child that goes on as they did
 KNOWN_AS = 4.0  # siblings that the tree's median is worth beside those of the same parent
-SKEWED = 0.08  # from this median or spread of a tree's cosines on, angles may mislead; of trees that do not drift .07
+SKEWED = 0.18  # from this median or spread of the cosines of a tree's siblings on, they drift so that angles mislead
 DECADES = 1.0  # of the lengths of a tree's steps; where they vary by more it is these that skew angles, and no drift
 CLEAR = 4.0  # log-odds, beyond which nobody else is asked
 _FEWEST = 3
@@ -103,7 +103,7 @@ def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
     triangle = (np.abs(at_top) <= 1) & (np.abs(at_parent) <= 1)
     triangle &= np.ptp(measured.zeros[chains], axis=1) <= _SAME_ZEROS
     gain[~triangle | measured.sure[i, j]] = -np.inf
-    if measured.asked is not None and _drifts(parent, squared, usual, spread, spread_between):
+    if measured.asked is not None and _drifts(parent, squared, usual, spread):
         unclear = np.flatnonzero(np.abs(gain) <= CLEAR)
         if len(unclear):
             gain[unclear] += measured.asked(chains[unclear])
@@ -119,7 +119,7 @@ def _repairs(parent: dict[int, int], measured: _Measured) -> dict[int, int]:
 
 
 def _drifts(parent: Mapping[int, int], squared: NDArray[np.float64], *cosines: float) -> bool:
-    """Whether a tree's angles are skewed, by median or spread, though its steps are of one order of magnitude."""
+    """Whether siblings' cosines are skewed, by median or spread, though steps are of one order of magnitude."""
     own = squared[list(parent.values()), list(parent)]
     lengths = np.log10(own[(own > 0) & np.isfinite(own)]) / 2
     low, high = np.quantile(lengths, [0.1, 0.9]).tolist() if len(lengths) else (0.0, 0.0)

@@ -36,7 +36,7 @@ def test_groups_are_told_by_what_was_learnt_from_others_like_them() -> None:
 
 
 def test_edges_of_groups_are_the_likelier_the_seldomer_parents_are_absent_in_zoos_as_they_are() -> None:
-    weights = learnt().absent
+    weights = replace(learnt().absent, offset=-5.7, acute=0.6, usual=-2.0, margin=-0.9, between=0.6)
     wrongly_said = SeenGroup(LACKING, siblings=0, true=2, edges=2)
     seldom, _ = learn_rarity([Seen([lacking(), *[wrongly_said] * 9])], weights)
     often, clear = learn_rarity([Seen([lacking()] * 9, clear_true=0, clear=8), Seen([wrongly_said])], weights)
