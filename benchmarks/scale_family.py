@@ -95,7 +95,6 @@ def write_dense(folder: Path, members: int, layers: int, seed: int) -> None:
                 slope.write(slopes.astype("<f4").tobytes())
         pairs = members * (members - 1) // 2
         np.full(pairs, -1, dtype="<i2").tofile(folder / f"{layer}.rank")
-        np.zeros(pairs, dtype="<f4").tofile(folder / f"{layer}.equal")
     _write_singles(folder, members, layers, seed)
 
 
@@ -143,7 +142,7 @@ def pieces_of_disk(folder: Path) -> StoredPairs:
         files = {column: folder / f"{place[1]}.{column}" for column in columns}
         return PairRow(**{column: file.read_bytes() for column, file in files.items() if file.exists()})
 
-    return StoredPairs(shelf, family, read)
+    return StoredPairs(shelf, family, read, equal=False)
 
 
 def write_few(folder: Path, members: int, layers: int, each: int, seed: int) -> None:

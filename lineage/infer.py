@@ -43,7 +43,7 @@ def infer_family(engine: Engine, family_id: int, parameters: Parameters, *, weig
     """
     with exclusive(engine, f"infer family {family_id}"), transaction(engine) as session:
         members = {member.revision_id: member for member in measurements.members(session, family_id)}
-        store = load_pair_store(session, family_id)
+        store = load_pair_store(session, family_id, equal=parameters.detector)
         large = in_pieces(store.family, parameters)
         measures = store.family if large else load_measures(session, family_id)
         created = {} if weights_only else _created(members)

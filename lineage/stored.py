@@ -126,15 +126,18 @@ class MemberArrays:
 
 
 class PairArrays:
-    """What is known of the pairs of some members, while it is filled, batch by batch, the later over the earlier."""
+    """What is known of the pairs of some members, while it is filled, batch by batch, the later over the earlier.
 
-    def __init__(self, layers: int, members: Sequence[int]) -> None:
+    Without `equal` the shares of equal elements are left out.
+    """
+
+    def __init__(self, layers: int, members: Sequence[int], *, equal: bool = True) -> None:
         self._place = {member: index for index, member in enumerate(members)}
         pairs = (layers, len(members), len(members))
         self._squared = np.full(pairs, np.nan)
         self._slope = np.full(pairs, np.nan, dtype=np.float32)
         self._rank = np.full(pairs, -1, dtype=np.int32)
-        self._equal = np.full(pairs, np.nan, dtype=np.float32)
+        self._equal = np.full(pairs, np.nan, dtype=np.float32) if equal else None
         self._lost: NDArray[np.float32] | None = None  # only where anything is
         self._unmeasured = ~np.eye(len(members), dtype=np.bool_)
         self._sketches: list[dict[int, NDArray[np.float64]]] = [{} for _ in range(layers)]
@@ -167,7 +170,8 @@ class PairArrays:
         spread(self._squared[layer], unpack(row.squared_distance, *sizes, "<f8"), new, old, 1)
         spread(self._slope[layer], unpack(row.slope, *sizes, "<f4"), new, old, -1)
         spread(self._rank[layer], unpack(row.rank, *sizes, "<i2"), new, old, 1)
-        spread(self._equal[layer], unpack(row.equal, *sizes, "<f4"), new, old, 1)
+        if self._equal is not None:
+            spread(self._equal[layer], unpack(row.equal, *sizes, "<f4"), new, old, 1)
         if row.lost:
             if self._lost is None:
                 self._lost = np.zeros(self._squared.shape, dtype=np.float32)
@@ -186,13 +190,14 @@ class PairArrays:
         self._squared[:, index, index] = np.where(here, 0.0, np.nan)
         self._slope[:, index, index] = np.nan
         self._rank[:, index, index] = np.where(here, 0, -1)
-        self._equal[:, index, index] = np.where(here, 1, np.nan)
+        if self._equal is not None:
+            self._equal[:, index, index] = np.where(here, 1, np.nan)
         return replace(
             singles,
             squared_distance=self._squared,
             slope=self._slope,
             rank=self._rank,
-            equal=self._equal,
+            equal=singles.equal if self._equal is None else self._equal,
             lost=self._lost,
             estimated=self._unmeasured if self.estimated else None,
             estimate_error=self._error if self.estimated else None,

@@ -37,21 +37,25 @@ _AT_ONCE = 1 << 30  # bytes of pieces that are filled while the stored measures 
 _LOST = ("lost", "lost_of")
 
 
-def load_pair_store(session: Session, family_id: int) -> StoredPairs:
+def load_pair_store(session: Session, family_id: int, *, equal: bool) -> StoredPairs:
     """The measures of a family in the database, to be asked for as long as the session lasts."""
     shelf = Shelf.of(session, family_id)
     singles = MemberArrays(len(shelf.place), shelf.members)
     for row in layer_measures.load_singles(session, family_id, METRIC_VERSION):
         singles.take(row, shelf.batches[row.batch_id], shelf.place[row.layer_id])
     read = partial(layer_measures.load_pairs, session)
-    return StoredPairs(shelf, singles.measures(shelf.layers), read)
+    return StoredPairs(shelf, singles.measures(shelf.layers), read, equal=equal)
 
 
 class StoredPairs:
-    """A `lineage.pair_store.PairStore` of what batches measured. Pieces estimate pairs that none did, blocks do not."""
+    """A `lineage.pair_store.PairStore` of what batches measured. Pieces estimate pairs that none did, blocks do not.
 
-    def __init__(self, shelf: Shelf, family: FamilyMeasures, read: Read) -> None:
-        self.family, self._shelf, self._read = family, shelf, read
+    Without `equal` nothing is read of shares of equal elements, a fifth of all that pieces need: of all methods only
+    the detector makes use of them, and it answers without.
+    """
+
+    def __init__(self, shelf: Shelf, family: FamilyMeasures, read: Read, *, equal: bool = True) -> None:
+        self.family, self._shelf, self._read, self._equal = family, shelf, read, equal
 
     def blocks(self, layers: Sequence[int]) -> Iterator[Block]:
         """A block for each batch, in strips of its rows."""
@@ -85,9 +89,9 @@ class StoredPairs:
     def _filled(self, groups: Sequence[Sequence[int]]) -> Iterator[FamilyMeasures]:
         members = self._shelf.members
         layers = len(self._shelf.layers)
-        arrays = [PairArrays(layers, [members[one] for one in group]) for group in groups]
+        arrays = [PairArrays(layers, [members[one] for one in group], equal=self._equal) for group in groups]
         asked = {batch.id: [one for one in arrays if one.cover(batch)] for batch in self._shelf.batches.values()}
-        columns = ["squared_distance", "slope", "rank", "equal", *_LOST]
+        columns = ["squared_distance", "slope", "rank", *_LOST, *(["equal"] if self._equal else [])]
         if any(one.estimated for one in arrays):
             columns.append("sketch")
         for batch in self._shelf.batches.values():

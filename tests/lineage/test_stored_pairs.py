@@ -44,7 +44,7 @@ def test_a_store_gives_what_is_loaded_whole_in_blocks_and_in_pieces(house: House
     house.measure(FEW)
     family = house.crawl()
     with transaction(house.engine) as session:
-        whole, store = load_measures(session, family), load_pair_store(session, family)
+        whole, store = load_measures(session, family), load_pair_store(session, family, equal=True)
         assert whole.estimated is not None
         assert store.family.members == whole.members
         for name in SINGLES:
