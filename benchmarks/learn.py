@@ -157,7 +157,7 @@ def learnt_from(asked: Mapping[str, Sequence[LearningZoo]], before: Learnt) -> L
     """
     of = {option: asked.get(option, ()) for option in LEARNING}
     direction = learn([zoo.trees for zoo in of["learn"]]) if of["learn"] else before.direction
-    absent = learn_absent(_with_groups(of["absent"])) if of["absent"] else before.absent
+    absent = learn_absent(list(_with_groups(of["absent"]).values())) if of["absent"] else before.absent
     adjacency, uneven = before.adjacency, before.uneven
     if of["edges"]:
         right, copied = (sum(numbers) for numbers in zip(*(zoo.copies for zoo in of["edges"]), strict=True))
@@ -169,15 +169,19 @@ def learnt_from(asked: Mapping[str, Sequence[LearningZoo]], before: Learnt) -> L
     return Learnt(direction, adjacency, absent, stage, uneven, tuple(zoos))
 
 
-def _with_groups(zoos: Sequence[LearningZoo]) -> list[Seen]:
-    found = [zoo.groups for zoo in zoos if zoo.groups.groups or zoo.groups.clear]
-    if not any(one.plain for seen in found for one in seen.groups):
+def _with_groups(zoos: Sequence[LearningZoo]) -> dict[str, Seen]:
+    found = {zoo.name: zoo.groups for zoo in zoos if zoo.groups.groups or zoo.groups.clear}
+    if not any(one.plain for seen in found.values() for one in seen.groups):
         raise ValueError("the zoos of --absent have no group of siblings to learn from")
     return found
 
 
 def _inferred(zoos: Sequence[LearningZoo], weights: Mapping[str, float]) -> dict[str, list[Inferred]]:
-    return {zoo.name: [inferred(*pair, weights) for pair in zoo.skeletons] for zoo in zoos if zoo.edges}
+    return {
+        zoo.name: [inferred(*pair, scores, weights) for pair, scores in zip(zoo.skeletons, zoo.scores, strict=True)]
+        for zoo in zoos
+        if zoo.edges
+    }
 
 
 def main() -> int:
@@ -187,9 +191,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, nargs="*", default=[], help="zoos to report on")
     parser.add_argument("--write", action="store_true", help="store the weights in lineage/learnt.json")
     arguments = parser.parse_args()
-    learning = {path.resolve() for name in LEARNING for path in getattr(arguments, name)}
-    if both := learning & {path.resolve() for path in arguments.report}:
-        parser.error(f"learnt from and reported on: {', '.join(map(str, both))}")
+    refuse_both(parser, arguments)
     with tempfile.TemporaryDirectory() as scratch:
         cache = arguments.measures or Path(scratch)
         try:
@@ -213,6 +215,13 @@ def learning_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measures", type=Path, help="keep the measures here; a scratch folder by default")
 
 
+def refuse_both(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """End the command where a zoo is learnt from and reported on."""
+    learning = {path.resolve() for name in LEARNING for path in getattr(arguments, name)}
+    if both := learning & {path.resolve() for path in arguments.report}:
+        parser.error(f"learnt from and reported on: {', '.join(map(str, sorted(both)))}")
+
+
 def learning_zoos(arguments: argparse.Namespace, cache: Path) -> dict[str, list[LearningZoo]]:
     """The zoos of each option, one that several name opened once."""
     folders = {name: [folder.resolve() for folder in getattr(arguments, name)] for name in LEARNING}
@@ -230,8 +239,7 @@ def _say(asked: Mapping[str, Sequence[LearningZoo]], found: Learnt) -> None:
         print(json.dumps({"direction": found.direction}), flush=True)
     if some := asked["absent"]:
         print(json.dumps({"absent": asdict(found.absent)}), flush=True)
-        told_by = {zoo.name: zoo.groups for zoo in some if zoo.groups.groups or zoo.groups.clear}
-        print(f"absent parents, each zoo left out: {absent_left_out(told_by)}", flush=True)
+        print(f"absent parents, each zoo left out: {absent_left_out(_with_groups(some))}", flush=True)
     if some := asked["edges"]:
         print(json.dumps({"adjacency": asdict(found.adjacency)}), flush=True)
         edges = {zoo.name: zoo.edges for zoo in some if zoo.edges}

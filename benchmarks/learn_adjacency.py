@@ -18,20 +18,14 @@ from lineage.calibration import calibration
 from lineage.cluster import clusters, duplicates
 from lineage.copies import copies
 from lineage.learnt import AdjacencyWeights
-from lineage.skeleton import Skeleton, skeleton
+from lineage.skeleton import Skeleton
 
 PENALTY = 1e-3  # on the squared weights
 Seen = Sequence[tuple[Signs, bool]]  # what is seen of skeletons' edges, and whether they are true
 
 
-def signs(tree: TrueTree, known: Skeleton | None = None) -> Seen:
-    """The signs of every edge of the tree's inferred skeleton, and whether the edge is true; none of a single edge.
-
-    Where two are all there is, nothing competes. `known` is the skeleton, where it is.
-    """
-    if len(tree.members) < 3:
-        return []
-    found = known or skeleton(tree.measures, sorted(tree.members))
+def signs(tree: TrueTree, found: Skeleton) -> Seen:
+    """The signs of every edge of the skeleton that was inferred of a true tree, and whether the edge is true."""
     true = {frozenset(edge) for edge in tree.edges}
     both_ways = core_signs(found)
     return [(both_ways[edge], frozenset(edge) in true) for edge in found.core]

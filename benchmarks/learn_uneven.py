@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from benchmarks.true_trees import TrueTree
+from benchmarks.true_trees import Scores, TrueTree
 from lineage.adjacency import core_steps_beside
 from lineage.calibration import calibration
-from lineage.direction import edge_scores, root_gains
+from lineage.direction import root_gains
 from lineage.skeleton import Skeleton
 from lineage.uneven import Sharing, sharing, sureness
 from lineage.walk import outward, sides
@@ -42,9 +42,8 @@ class Inferred:
         return found
 
 
-def inferred(tree: TrueTree, found: Skeleton, weights: Mapping[str, float]) -> Inferred:
-    """What the scores say of the skeleton `found` of a true tree, by the weights of direction."""
-    evidence = edge_scores(tree.measures, found.sources, found.core, found.stand_in)
+def inferred(tree: TrueTree, found: Skeleton, evidence: Scores, weights: Mapping[str, float]) -> Inferred:
+    """What the scores of its edges say of the skeleton `found` of a true tree, by the weights of direction."""
     odds = {edge: sum(weights[name] * value for name, value in told.items()) for edge, told in evidence.items()}
     gains = root_gains(found.sources, odds)
     at = {member: place for place, member in enumerate(found.sources)}

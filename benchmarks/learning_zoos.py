@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks import learn_absent, learn_stage
 from benchmarks.learn_adjacency import Seen, copies_found, signs
 from benchmarks.recovery_zoos import Family, Zoo, measured
-from benchmarks.true_trees import TrueTree, true_trees
+from benchmarks.true_trees import Scores, TrueTree, true_trees
+from lineage.direction import edge_scores
 from lineage.skeleton import Skeleton, skeleton
 
 
@@ -39,7 +40,8 @@ class LearningZoo:
     def skeletons(self) -> list[tuple[TrueTree, Skeleton]]:
         """Its true trees of three members and more, each with the skeleton that is inferred of it.
 
-        The detector is not asked about siblings: it may have learnt from the same zoo.
+        Where two are all there is, nothing competes. The detector is not asked about siblings: it may have learnt from
+        the same zoo.
         """
         some = [tree for tree in self.trees if len(tree.members) > 2]
         return [(tree, skeleton(tree.measures, sorted(tree.members))) for tree in some]
@@ -48,6 +50,11 @@ class LearningZoo:
     def edges(self) -> Seen:
         """What is seen of the skeletons' edges, and whether they are true."""
         return [one for pair in self.skeletons for one in signs(*pair)]
+
+    @cached_property
+    def scores(self) -> list[Scores]:
+        """The scores of each skeleton's edges."""
+        return [edge_scores(tree.measures, one.sources, one.core, one.stand_in) for tree, one in self.skeletons]
 
     @cached_property
     def copies(self) -> tuple[int, int]:

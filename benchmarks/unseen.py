@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.families import machine
-from benchmarks.learn import LEARNING, learning_options, learning_zoos, learnt_from
+from benchmarks.learn import learning_options, learning_zoos, learnt_from, refuse_both
 from benchmarks.learning_zoos import LearningZoo
 from benchmarks.pages import between_markers
 from benchmarks.recovery import PAGE, PLOTS, commit
@@ -90,9 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=PAGE, help=argparse.SUPPRESS)
     parser.add_argument("--plots", type=Path, default=PLOTS, help=argparse.SUPPRESS)
     told = parser.parse_args(arguments)
-    learning = {path.resolve() for name in LEARNING for path in getattr(told, name)}
-    if both := learning & {path.resolve() for path in told.report}:
-        parser.error(f"learnt from and reported on: {', '.join(map(str, sorted(both)))}")
+    refuse_both(parser, told)
     with tempfile.TemporaryDirectory() as scratch:
         cache = told.measures or Path(scratch)
         try:

@@ -86,13 +86,15 @@ def _grown(
     family = store.family
     found = forest(store, shown, parameters.threshold)
     kin = _perhaps_copies(family, found)
-    joined, unjoined = found.edges, True
-    while unjoined:
+    joined = found.edges
+    while True:
         clusters = _clusters(len(family.members), joined, shown)
         cut = [pieces(edges, parameters.piece, [edge for edge in edges if edge in kin]) for _, edges in clusters]
-        everything, apart = _made(store, [group for groups in cut for group in groups], parameters.detector)
-        joined, unjoined = _parted(joined, apart), bool(apart)
-    made = iter(everything)
+        every, apart = _made(store, [group for groups in cut for group in groups], parameters.detector)
+        if not apart:
+            break
+        joined = _parted(joined, apart)
+    made = iter(every)
     plants: list[_Plant] = []
     stated: list[tuple[_Plant, Stated]] = []
     for (members, _), groups in zip(clusters, cut, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,16 +70,6 @@ def condensed_place(members: int, i: NDArray[np.integer[Any]], j: NDArray[np.int
     return place
 
 
-@lru_cache(maxsize=256)  # more than are filled together, column by column and layer by layer; under 1 MiB each
-def _pairs_among(
-    size: int, new: tuple[tuple[int, int], ...]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
-    """Rows and columns of a matrix for the pairs of some of `size` members, and where these stand condensed."""
-    rows, here = np.array(sorted(new), dtype=np.intp).reshape(-1, 2).T
-    i, j = np.triu_indices(len(rows), 1)
-    return here[i], here[j], condensed_place(size, rows[i], rows[j])
-
-
 def spread(
     pairs: NDArray[Any],
     packed: tuple[NDArray[Any], NDArray[Any]],
@@ -101,10 +90,12 @@ def spread(
         pairs[np.ix_(here, there)] = block
         pairs[np.ix_(there, here)] = sign * block.T
     if len(rows) < size:  # of a large batch a few are wanted
-        i, j, place = _pairs_among(size, tuple(new))
-        values = own[place]
+        order = np.argsort(rows)
+        rows, here = rows[order], here[order]
+        i, j = np.triu_indices(len(rows), 1)
+        values = own[condensed_place(size, rows[i], rows[j])]
         pairs[here, here] = 0
-        pairs[i, j], pairs[j, i] = values, sign * values
+        pairs[here[i], here[j]], pairs[here[j], here[i]] = values, sign * values
         return
     square = np.zeros((size, size), dtype=own.dtype)
     fill_upper(square, own)
